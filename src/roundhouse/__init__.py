@@ -1,0 +1,1 @@
+"""Recurring RLHF rounds: from raters' feedback to a released, or held, model."""

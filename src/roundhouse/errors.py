@@ -1,0 +1,85 @@
+"""Every error a user can cause, and the exit code it ends the command with.
+
+    RoundhouseError                 1   failed: something broke; the message says what to do
+    ├── UsageError                  2   wrong command, setting or file; nothing was changed
+    │   ├── SettingsError           2   params.yaml or --set is wrong
+    │   └── CheckoutError           2   not a usable git checkout, or tracked code was edited
+    ├── InputError                  2   a feedback file cannot be read at all
+    ├── LedgerError                 1   the ledger is locked, missing or damaged
+    ├── BusyError                   1   another process owns the round
+    ├── ModelError                  2   a model folder is missing, damaged or unsafe
+    ├── DataError                   1   bytes differ from the record that was made of them
+    ├── StageError                  1   a stage's process ended badly
+    ├── DivergenceError             1   training produced NaN or infinity
+    └── Blocked                     3   a check wants a person; the round keeps its number and record
+
+A message is one line: what is wrong, where, and what to do about it.
+"""
+
+from typing import ClassVar
+
+
+class RoundhouseError(Exception):
+    """Base of all errors that reach the user as one line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(RoundhouseError):
+    """The command, a setting or a file is wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """params.yaml or an override is wrong."""
+
+
+class CheckoutError(UsageError):
+    """The folder is not a git checkout that a round can start from."""
+
+
+class InputError(RoundhouseError):
+    """A feedback file cannot be read at all (single bad rows are quarantined instead)."""
+
+    exit_code = 2
+
+
+class LedgerError(RoundhouseError):
+    """The ledger is locked, missing or damaged."""
+
+
+class BusyError(RoundhouseError):
+    """Another process owns the round; the message names it."""
+
+
+class ModelError(RoundhouseError):
+    """A model folder is missing, damaged or unsafe to load."""
+
+    exit_code = 2
+
+
+class DataError(RoundhouseError):
+    """Bytes differ from the record that was made of them."""
+
+
+class StageError(RoundhouseError):
+    """A stage's process ended badly."""
+
+
+class DivergenceError(RoundhouseError):
+    """Training produced NaN or infinity; the last good state is kept."""
+
+
+class Blocked(RoundhouseError):
+    """A check wants a person's decision before the round may go on.
+
+    Attributes:
+        check: the name to give to `roundhouse round --accept CHECK`.
+    """
+
+    exit_code = 3
+
+    def __init__(self, check: str, message: str) -> None:
+        super().__init__(message)
+        self.check = check

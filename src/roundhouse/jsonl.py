@@ -1,0 +1,53 @@
+"""JSON Lines and JSON in and out, always UTF-8, keys sorted, so that equal data are equal bytes."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def dumps(value: Any) -> str:
+    """One line of canonical JSON: sorted keys, no spaces, NaN and infinity refused."""
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file this project wrote."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Writes rows whole or not at all (a temporary file is renamed); returns how many."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    count = 0
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(dumps(row) + "\n")
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    return count
+
+
+def read_json(path: Path) -> Any:
+    """A whole JSON file that this project wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON with sorted keys, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
+    with part.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

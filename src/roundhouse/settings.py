@@ -1,0 +1,365 @@
+"""params.yaml as frozen, typed settings. An unknown key, a wrong type or a contradiction is an error.
+
+`load` is the only door. Every field says what it sets, in which unit. Secrets never stand here: a
+database or server with a password is named by an environment variable (see `locations.py`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from roundhouse.errors import SettingsError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenShare = Annotated[float, Field(gt=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+WholeNumber = Annotated[int, Field(ge=0)]
+
+
+class Block(BaseModel):
+    """Base of every block: frozen, strict about types, no unknown keys, finite numbers."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class ScratchModel(Block):
+    """The tiny Llama that a round makes where `model.base` is `scratch`."""
+
+    hidden_size: Count
+    """Width of the residual stream."""
+    layers: Count
+    """Transformer blocks."""
+    heads: Count
+    """Attention heads; they divide the width."""
+    feed_forward: Count
+    """Width of the feed-forward layer."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads {self.heads} must divide hidden_size {self.hidden_size}")
+        return self
+
+
+class ModelSettings(Block):
+    """Which language model every round starts from."""
+
+    base: Annotated[str, Field(min_length=1)]
+    """`scratch`, or the folder or hub name of a Hugging Face causal language model."""
+    scratch: ScratchModel
+    """Shape of the from-scratch model."""
+    prompt_tokens: Count
+    """Longest prompt, in tokens; longer ones lose their beginning."""
+    response_tokens: Count
+    """Longest response, in tokens, in training and sampling."""
+    threads: WholeNumber
+    """Threads of a training process; 0 takes every core."""
+
+
+class SplitSettings(Block):
+    """Which prompts train, which teach the judge, and which only measure: by salted hash, for ever."""
+
+    salt: Annotated[str, Field(min_length=1)]
+    """Changing it moves every prompt to another side: never do that between rounds."""
+    judge_share: OpenShare
+    """Share of prompts (or groups) whose ratings train only the judge."""
+    eval_share: OpenShare
+    """Share of prompts (or groups) that only measure."""
+    judge_rater_share: Share
+    """Share of raters who form the judge's panel; the reward model never sees them. 0: no panel."""
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> Self:
+        if self.judge_share + self.eval_share >= 0.9:
+            raise ValueError("judge_share + eval_share must leave at least 0.1 for training")
+        return self
+
+
+class ValidateSettings(Block):
+    """Limits of the validation suite."""
+
+    min_rows: WholeNumber
+    """Fewest usable rows in a round's new partition; fewer block the round."""
+    max_excluded_share: Share
+    """Largest share of a new partition that single-row checks may exclude before the round blocks."""
+    max_rater_share: Share
+    """Largest share of a new partition from one rater (judged from five raters on)."""
+    choice_balance: Share
+    """Largest allowed distance of the share of first-answer choices from one half."""
+    max_characters: Count
+    """Longest prompt or answer, in characters."""
+    max_ahead_seconds: WholeNumber
+    """How far a rating's time may lie after the time it was received, in seconds."""
+
+
+class RaterSettings(Block):
+    """Rater statistics and what they do to training."""
+
+    weighting: Literal["dawid_skene", "majority", "none"]
+    """How votes become soft labels and weights."""
+    bootstrap_draws: Count
+    """Draws behind every interval of agreement."""
+    confidence: OpenShare
+    """Coverage of the intervals."""
+    min_votes: Count
+    """Fewest overlapping votes before a rater's accuracy is believed; below, the pool's is used."""
+    min_weight: Share
+    """Lowest weight a rater in state ok or watch can fall to."""
+    alarm_drop: Share
+    """Fall of pool agreement (alpha) against the last round that warns, if its interval excludes 0."""
+    block_on_alarm: bool
+    """Whether that fall blocks the round until a person accepts it."""
+    max_region_loss: Share
+    """Largest part of its share of weight that any region may lose."""
+
+
+class SftSettings(Block):
+    """Supervised fine-tuning."""
+
+    epochs: Count
+    """Passes over the demonstrations."""
+    batch: Count
+    """Demonstrations an optimizer step."""
+    lr: Positive
+    """Peak learning rate of AdamW."""
+    muon_lr: Annotated[float, Field(ge=0.0)]
+    """Learning rate of Muon for the weight matrices; 0 trains them with AdamW too."""
+    warmup: Share
+    """Share of the steps in which the learning rate rises."""
+
+
+class RewardSettings(Block):
+    """Reward model and judge."""
+
+    epochs: Count
+    """Passes over the pairs."""
+    batch: Count
+    """Pairs an optimizer step."""
+    lr: Positive
+    """Peak learning rate of AdamW."""
+    pooling: Literal["last", "mean"]
+    """Where the score is read: at the end-of-sequence token, or as the mean over the response."""
+    weight_decay: Annotated[float, Field(ge=0.0)]
+    """Decoupled weight decay."""
+    max_pairs: WholeNumber
+    """Most pairs used for training, newest rounds first; 0 uses all."""
+
+
+class PpoSettings(Block):
+    """Proximal policy optimisation against the reward model."""
+
+    steps: Count
+    """Batches of episodes."""
+    batch: Count
+    """Episodes a step."""
+    minibatch: Count
+    """Episodes an optimizer step."""
+    epochs: Count
+    """Passes over a batch."""
+    lr: Positive
+    """Learning rate of the policy."""
+    critic_lr: Positive
+    """Learning rate of the critic."""
+    kl_coef: Annotated[float, Field(ge=0.0)]
+    """Price of one nat of KL divergence from the reference, in units of reward."""
+    kl_target: Annotated[float, Field(ge=0.0)]
+    """Target of the adaptive controller, in nats; 0 keeps kl_coef fixed."""
+    kl_horizon: Count
+    """Episodes over which the adaptive controller acts."""
+    gamma: Share
+    """Discount a token."""
+    lam: Share
+    """Lambda of generalised advantage estimation."""
+    clip: OpenShare
+    """Clip range of the probability ratio."""
+    value_clip: Positive
+    """Clip range of the value prediction."""
+    value_coef: Positive
+    """Weight of the value loss where policy and critic share an optimizer step."""
+    temperature: Positive
+    """Sampling temperature; it divides the logits in every log-probability too."""
+    missing_eos: Literal["replace", "subtract"]
+    """What happens to the score of an answer that never ends: replaced, or lowered by the penalty."""
+    eos_penalty: float
+    """The replacing score (`replace`), or the amount taken off (`subtract`)."""
+    reward_clip: Positive
+    """Standardised scores are clamped to this distance from 0."""
+    max_grad_norm: Positive
+    """Gradient norm above which gradients are scaled down."""
+
+    @model_validator(mode="after")
+    def _minibatches_fit(self) -> Self:
+        if self.batch % self.minibatch:
+            raise ValueError(f"ppo.minibatch {self.minibatch} must divide ppo.batch {self.batch}")
+        return self
+
+
+class EvaluateSettings(Block):
+    """Measuring the challenger."""
+
+    prompts: Count
+    """Evaluation prompts that are answered, at most."""
+    bootstrap_draws: Count
+    """Draws of the paired bootstrap over prompts."""
+    confidence: OpenShare
+    """Coverage of the intervals."""
+    temperature: Annotated[float, Field(ge=0.0)]
+    """Sampling temperature of the measured answers; 0 is greedy."""
+
+
+class GateSettings(Block):
+    """The rules that promote, hold or block."""
+
+    win_margin: Annotated[float, Field(ge=-0.5, le=0.5)]
+    """The win rate's lower bound must reach 0.5 plus this (negative: non-inferiority)."""
+    min_judge_accuracy: Share
+    """The judge's lower bound on held-out pairs must exceed this, or the round holds: no-judge."""
+    max_kl: Positive
+    """KL divergence of the challenger from its reference, in nats an answer."""
+    min_eos_rate: Share
+    """Smallest share of answers that end by themselves."""
+    max_length_ratio: Positive
+    """Largest ratio of mean answer length, challenger to baseline."""
+    domain_margin: Share
+    """A domain's win rate may lie this far under 0.5 before its corrected bound holds the round."""
+    flagged_similarity: Share
+    """Similarity (0 to 1) from which an answer counts as a flagged text said again."""
+
+
+class PublishSettings(Block):
+    """Where a finished round goes."""
+
+    git_remote: str | None
+    """Git remote that gets the round's tag; none by default."""
+    model_name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")]
+    """Name of the registered model in MLflow."""
+
+
+class DriftSettings(Block):
+    """A drift of simulated raters, off by default."""
+
+    round: WholeNumber
+    """First round it acts in; 0 is never."""
+    raters: Share
+    """Share of the raters who drift."""
+    flip: Share
+    """Share of their choices that turn."""
+
+
+class SimulateSettings(Block):
+    """The simulated team of the demonstration. Off, a round uses only what was ingested."""
+
+    enabled: bool
+    """Whether a round asks the simulated team for feedback."""
+    raters: Count
+    """Simulated raters."""
+    archive_demonstrations: Count
+    """Demonstrations in the archive that round 1 starts from."""
+    archive_pairs: Count
+    """Rated pairs in that archive."""
+    pairs: Count
+    """Pairs sampled from the champion and rated, each later round."""
+    drift: DriftSettings
+    """Raters who change."""
+
+
+class ScheduleSettings(Block):
+    """When a scheduled round is worth running."""
+
+    min_feedback: WholeNumber
+    """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
+
+
+class Settings(Block):
+    """All settings of a round."""
+
+    seed: WholeNumber
+    """Seed of everything random in a round."""
+    model: ModelSettings
+    split: SplitSettings
+    validation: Annotated[ValidateSettings, Field(alias="validate")]
+    raters: RaterSettings
+    sft: SftSettings
+    reward: RewardSettings
+    ppo: PpoSettings
+    evaluate: EvaluateSettings
+    gate: GateSettings
+    publish: PublishSettings
+    simulate: SimulateSettings
+    schedule: ScheduleSettings
+    probes: list[Annotated[str, Field(min_length=1)]]
+    """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Reads settings from a YAML file and applies `section.key=value` overrides.
+
+    Raises:
+        SettingsError: one line that names the file or override, the key, and what it should be.
+    """
+    return check(load_raw(path, overrides), where=path.name)
+
+
+def load_raw(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The same as plain data, unchecked: what is written into a round's own params.yaml."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such settings file; give one with --params") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path}: expected a mapping of settings, found {type(raw).__name__}")
+    for override in overrides:
+        _override(raw, override)
+    return raw
+
+
+def check(raw: dict[str, Any], where: str) -> Settings:
+    """Turns plain data into settings, or raises one line that names what is wrong."""
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error, where)) from None
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise SettingsError(f"--set {override}: write it as KEY=VALUE, such as ppo.steps=10")
+    block: Any = raw
+    for key in keys[:-1]:
+        block = block.get(key) if isinstance(block, dict) else None
+    if not isinstance(block, dict) or keys[-1] not in block:
+        raise SettingsError(f"--set {override}: there is no setting {name}; see params.yaml")
+    try:
+        block[keys[-1]] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SettingsError(f"--set {override}: {text!r} is not a YAML value") from None
+
+
+def _one_line(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "settings"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        problem = "unknown setting; remove it or correct its name"
+    elif first["type"] == "missing":
+        problem = "missing; every setting must be given"
+    elif first["type"] == "value_error":
+        problem = first["msg"].removeprefix("Value error, ")
+    else:
+        problem = f"{first['msg'].lower()}, found {first['input']!r}"
+    return f"{where}: {key}: {problem}{more}"
