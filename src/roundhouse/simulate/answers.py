@@ -1,4 +1,4 @@
-"""Drawing answers of a given style from the templates: by authors, and by an imperfect assistant."""
+"""Drawing answers of a given style from the templates: by authors and by an imperfect assistant."""
 
 from collections.abc import Sequence
 from random import Random

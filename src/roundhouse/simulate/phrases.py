@@ -16,7 +16,7 @@ def _items(text: str) -> tuple[str, ...]:
 
 
 class Domain(NamedTuple):
-    """One domain: the fillers of its slots, the wordings of its prompts, the parts of its answers."""
+    """One domain: fillers of its slots, wordings of its prompts, parts of its answers."""
 
     name: str
     who: tuple[str, ...]

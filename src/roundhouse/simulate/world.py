@@ -150,7 +150,7 @@ def utility(prompt: str, answer: str) -> float:
 
 
 def well_formed(answer: str) -> bool:
-    """Whether every sentence is one of this world's, none twice, at most two of each part, in order.
+    """Whether every sentence is of this world, none twice, at most two of each part, in order.
 
     The order is opener, statements (at least one), padding, advice, closer.
     """
