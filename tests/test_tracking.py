@@ -144,7 +144,6 @@ def test_lines_written_while_a_stage_runs_arrive_once_though_processes_die(
 ) -> None:
     stage = tracker.stage_run(tracker.round_run(1, {}, {}), "sft")
     journal = tmp_path / "logs" / "sft.jsonl"
-    tracker.stream(stage, journal)
     write_journal(journal, [line(1, {"sft/loss": 3.0})])
     tracker.stream(stage, journal)
     # The flow dies after MLflow took the lines and before it noted that.
@@ -162,6 +161,20 @@ def test_lines_written_while_a_stage_runs_arrive_once_though_processes_die(
         (1, 3.0, 1767225601000),
         (2, 2.0, 1767229999500),
     ]
+
+
+def test_a_stage_that_starts_a_new_journal_doubles_nothing(
+    tracker: Tracker, store: str, client: MlflowClient, tmp_path: Path
+) -> None:
+    stage = tracker.stage_run(tracker.round_run(1, {}, {}), "sft")
+    journal = tmp_path / "logs" / "sft.jsonl"
+    write_journal(journal, [line(step, {"sft/loss": 4.0 - step}) for step in (1, 2)])
+    tracker.stream(stage, journal)
+    later = [line(step, {"sft/loss": 4.0 - step}, time=1767300000.0 + step) for step in (1, 2, 3)]
+    write_journal(journal, later)
+    Tracker(store, tracker.experiment).stream(stage, journal)
+    history = client.get_metric_history(stage, "sft/loss")
+    assert [(m.step, m.value) for m in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
 
 
 def test_infinity_is_not_logged(tracker: Tracker, client: MlflowClient, tmp_path: Path) -> None:

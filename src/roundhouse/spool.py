@@ -35,8 +35,10 @@ class Spool:
         self._run_id = run_id
         self._journal = journal
         self._state_path = journal.with_name(f"{journal.stem}.sent.json")
+        self._first = _first_line(journal)
         state = self._load()
-        self._offset: int = state["offset"]
+        # A stage that starts again may begin a new file; its steps stay sent.
+        self._offset: int = state["offset"] if state["first"] == self._first else 0
         self._steps: dict[str, int] = state["steps"]
 
     def unsent(self) -> list[Point]:
@@ -52,18 +54,19 @@ class Spool:
 
     def sent(self) -> int:
         """Remembers that everything up to here arrived; returns the byte position."""
-        state = {"run": self._run_id, "offset": self._offset, "steps": self._steps}
+        state = {"run": self._run_id, "first": self._first}
+        state |= {"offset": self._offset, "steps": self._steps}
         jsonl.write_json(self._state_path, state)
         return self._offset
 
     def _load(self) -> dict[str, Any]:
-        fresh: dict[str, Any] = {"offset": 0, "steps": {}}
         try:
-            state = jsonl.read_json(self._state_path)
-            known: bool = state["run"] == self._run_id and state["offset"] <= _size(self._journal)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return fresh
-        return state if known else fresh
+            state: dict[str, Any] = jsonl.read_json(self._state_path)
+        except (FileNotFoundError, ValueError):
+            state = {}
+        if state.get("run") != self._run_id:
+            return {"first": self._first, "offset": 0, "steps": {}}
+        return state
 
 
 def lines(journal: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
@@ -109,5 +112,6 @@ def _points(line: dict[str, Any]) -> Iterator[Point]:
         yield Point(name, int(line["step"]), time, float(value))
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _first_line(journal: Path) -> str:
+    """The first line, whole; it carries a time, so it tells one file from the next."""
+    return next((jsonl.dumps(line["time"]) for line, _ in lines(journal)), "")

@@ -31,6 +31,8 @@ R = TypeVar("R")
 
 #: A call that failed after this long is not tried again before the rest is over (seconds).
 COSTLY, REST = 2.0, 60.0
+#: Time between two sendings while a stage runs (seconds).
+EVERY = 2.0
 #: Entries of one log_batch request; MLflow takes 1000 metrics but only 100 parameters or tags.
 BATCH, SMALL_BATCH = 1000, 100
 
@@ -74,6 +76,7 @@ class Tracker:
         self._uri = uri
         self.experiment = experiment
         self._rests_until = 0.0
+        self._next_send = 0.0
 
     @property
     def where(self) -> str:
@@ -121,13 +124,11 @@ class Tracker:
         return str(run.info.run_id)
 
     @_tracked
-    def stream(self, run_id: str, journal: Path) -> int:
-        """Sends what a journal has gained since last time; returns the position in it, in bytes."""
-        pending = spool.Spool(run_id, journal)
-        points = pending.unsent()
-        if points:
-            self._log_metrics(run_id, [_metric(*point) for point in points])
-        return pending.sent()
+    def stream(self, run_id: str, journal: Path) -> None:
+        """Sends what a journal has gained since last time. Cheap to call often: it sends rarely."""
+        if time.monotonic() >= self._next_send:
+            self._send(run_id, journal)
+            self._next_send = time.monotonic() + EVERY
 
     @_tracked
     def finish_stage(
@@ -146,7 +147,7 @@ class Tracker:
         if run.info.status == "FINISHED":
             return
         journal = folder / "logs" / f"{stage}.jsonl"
-        self.stream(run_id, journal)
+        self._send(run_id, journal)
         if data is not None:
             self._log_data(run_id, data)
         self._log_artifacts(run_id, folder, stage)
@@ -157,7 +158,8 @@ class Tracker:
         parent = self._client.get_run(run.data.tags["mlflow.parentRunId"])
         self._log_figures(parent, figures)
         self._client.set_tag(run_id, "roundhouse.cached", str(cached).lower())
-        self._end(run_id, "FINISHED", journal)
+        times = spool.span(journal)
+        self._client.set_terminated(run_id, end_time=times[1] if times else None)
 
     @_tracked
     def fail(self, run_id: str, reason: str) -> None:
@@ -231,21 +233,18 @@ class Tracker:
             },
         )
         done = decision in ("promoted", "held", "blocked", "skipped")
-        self._end(run_id, "FINISHED" if done else "FAILED", None)
+        self._client.set_terminated(run_id, "FINISHED" if done else "FAILED")
 
     @_tracked
     def reconcile(self, alive: Collection[int]) -> list[str]:
         """Marks runs that claim to run though nobody works on their round; returns their ids."""
-        running = "attributes.status = 'RUNNING'"
-        dead = [
-            run
-            for run in self._search(running)
-            if int(run.data.tags.get("roundhouse.round", "-1")) not in {*alive, -1}
-        ]
-        for run in dead:
-            self._client.set_tag(run.info.run_id, "roundhouse.ended", "its process was gone")
-            self._client.set_terminated(run.info.run_id, "KILLED")
-        return [run.info.run_id for run in dead]
+        ours = {str(number) for number in alive} | {None}
+        running = self._search("attributes.status = 'RUNNING'")
+        dead = [r.info.run_id for r in running if r.data.tags.get("roundhouse.round") not in ours]
+        for run_id in dead:
+            self._client.set_tag(run_id, "roundhouse.ended", "its process was gone")
+            self._client.set_terminated(run_id, "KILLED")
+        return dead
 
     @functools.cached_property
     def _client(self) -> "MlflowClient":
@@ -317,6 +316,12 @@ class Tracker:
             raise TrackingError(f"MLflow at {self.where}: run {name} vanished after it was made")
         return run
 
+    def _send(self, run_id: str, journal: Path) -> None:
+        pending = spool.Spool(run_id, journal)
+        if points := pending.unsent():
+            self._log_metrics(run_id, [_metric(*point) for point in points])
+            pending.sent()
+
     def _add_params(self, run: "Run", params: Mapping[str, str]) -> None:
         param, known = _mlflow().entities.Param, run.data.params
         new = [param(name, value) for name, value in params.items() if name not in known]
@@ -369,11 +374,6 @@ class Tracker:
             if (out / "figures.json").exists():
                 jsonl.write_json(Path(scratch) / "figures.json", projection.figures(folder, stage))
             self._client.log_artifacts(run_id, scratch)
-
-    def _end(self, run_id: str, status: str, journal: Path | None) -> None:
-        times = spool.span(journal) if journal is not None else None
-        end = times[1] if times else None
-        self._client.set_terminated(run_id, status, end_time=end)
 
     def _ensure_model(self, name: str) -> None:
         try:
