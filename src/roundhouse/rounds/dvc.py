@@ -1,0 +1,77 @@
+"""The only module that runs DVC: its command line, always inside a round's own clone."""
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from roundhouse.environment import environment
+from roundhouse.errors import RoundhouseError
+from roundhouse.locations import Locations
+
+
+def command(*args: str) -> list[str]:
+    """The command line of a DVC call, by this interpreter."""
+    return [sys.executable, "-m", "dvc", *args]
+
+
+def process_environment(workspace: Path, root: Path) -> dict[str, str]:
+    """The environment of DVC and of the stages: code from the clone, this interpreter first on PATH."""
+    env = dict(os.environ) | environment(root)
+    env["PYTHONPATH"] = os.pathsep.join([str(workspace / "src"), str(workspace)])
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def dvc(*args: str, workspace: Path, root: Path) -> str:
+    """Runs one DVC command in the clone and returns its output.
+
+    Raises:
+        RoundhouseError: DVC ended with an error; the message is its own last line.
+    """
+    done = subprocess.run(
+        command(*args),
+        cwd=workspace,
+        env=process_environment(workspace, root),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = next((line for line in lines if line.startswith("ERROR")), "".join(lines[-1:]))
+        raise RoundhouseError(f"dvc {' '.join(args)} failed in {workspace}: {reason}")
+    return done.stdout
+
+
+def configure(workspace: Path, places: Locations) -> None:
+    """Points the clone at the checkout's cache and remotes (relative paths are the checkout's own).
+
+    The checkout's private settings (config.local: credentials, other remotes) hold in the clone too.
+    """
+    base = places.root / ".dvc"
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([base / "config", base / "config.local"], encoding="utf-8")
+    local = configparser.ConfigParser(interpolation=None)
+    local.read(base / "config.local", encoding="utf-8")
+    for section in config.sections():
+        for key in ("url", "dir"):
+            value = config[section].get(key)
+            if value and "://" not in value and not Path(value).is_absolute():
+                if not local.has_section(section):
+                    local.add_section(section)
+                local[section][key] = str((base / value).resolve())
+    if not local.has_section("core"):
+        local.add_section("core")
+    local["core"]["site_cache_dir"] = str(places.state / "dvc" / "site")
+    with (workspace / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
+        local.write(file)
+
+
+def forget_dead_locks(workspace: Path) -> None:
+    """Removes what a killed DVC left in the clone; only the owner of the round may call it."""
+    shutil.rmtree(workspace / ".dvc" / "tmp", ignore_errors=True)
