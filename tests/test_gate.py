@@ -22,6 +22,7 @@ CANDIDATE = gate.Candidate(
 GOOD = {
     "evaluate/against_champion": 1.0,
     "evaluate/identical": 0.02,
+    "evaluate/not_finite": 0.0,
     "evaluate/leaked_prompts": 0.0,
     "evaluate/prompts": 512.0,
     "evaluate/judge_accuracy_low": 0.66,
@@ -41,6 +42,7 @@ GOOD = {
 RULES = {
     "baseline": ("evaluate/against_champion", 0.0, 1.0, True),
     "same-model": ("evaluate/identical", 1.0, 1.0, False),
+    "unmeasured": ("evaluate/not_finite", 1.0, 0.0, True),
     "leak": ("evaluate/leaked_prompts", 1.0, 0.0, True),
     "few-prompts": ("evaluate/prompts", 19.0, 20.0, True),
     "no-judge": ("evaluate/judge_accuracy_low", 0.49, 0.5, False),

@@ -50,7 +50,7 @@ class Reason(NamedTuple):
 class Candidate:
     """The bytes up for release, and what they were measured against.
 
-    Hashes are hexadecimal sha256; those of model folders come from `smoke.fingerprint`.
+    Hashes are hexadecimal sha256; those of model folders come from `hashes.sha256_folder`.
     """
 
     model: str
@@ -165,6 +165,8 @@ def _verdicts(
     yield _smoke(candidate)
     yield _baseline(figures.get("evaluate/against_champion"), candidate)
     yield _same_model(figures.get("evaluate/identical"), candidate)
+    unmeasured = "answers whose score or KL is no finite number:"
+    yield rule("unmeasured", "not_finite", "at most", 0, unmeasured)
     yield rule("leak", "leaked_prompts", "at most", 0, "evaluation prompts also trained on:")
     yield rule("few-prompts", "prompts", "at least", settings.min_prompts, "evaluation prompts:")
     judge = "lower bound of the judge's accuracy on held-out pairs"
