@@ -9,48 +9,36 @@
 Each step finds out whether it was done already, so a publish that was killed is simply run again.
 """
 
-from dataclasses import dataclass
+import contextlib
 
+from roundhouse.errors import RoundhouseError
 from roundhouse.gate import Decision
+from roundhouse.ledger import Champion as ChampionRow
 from roundhouse.locations import tag_name
-from roundhouse.rounds import workspace
+from roundhouse.rounds import record, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import MODEL
 from roundhouse.rounds.dvc import dvc
-from roundhouse.rounds.git import git, run
 from roundhouse.tracking import Tracker
 
 
-@dataclass(frozen=True)
-class Published:
-    """Where a round's results are.
+def publish(this: Round, decision: Decision, tracker: Tracker) -> str:
+    """Publishes a promoted or held round and returns its version in the registry.
 
-    Attributes:
-        commit: git commit that its tag points at.
-        version: version in the model registry.
-        data_version: DVC's hash of data/feedback.
-        champion: the round whose model is the champion now, None where there is none.
+    Raises:
+        RoundhouseError: a step failed; `roundhouse resume` goes on with it.
     """
-
-    commit: str
-    version: str
-    data_version: str
-    champion: int | None
-
-
-def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str) -> Published:
-    """Publishes a promoted or held round; see the module's text for the order."""
     dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
-    commit = _tag(this, decision)
-    version = tracker.register(
-        run_id,
-        this.workspace / MODEL,
-        this.settings.publish.model_name,
-        {"round": this.tag, "commit": commit, "sha256": str(decision.bound["model"])},
+    if not record.tag_commit(this):
+        message = f"Round {this.number}: {decision.outcome}"
+        workspace.commit(this.workspace, this.number, this.previous, message)
+    workspace.publish_tag(this.workspace, this.places, this.number, this.settings.publish.git_remote)
+    version = _register(this, decision, tracker)
+    champion = this.ledger.settle(
+        round=this.number,
+        promote=decision.outcome == "promoted",
+        version=version,
+        sha256=str(decision.bound["model"]),
+        expected=decision_expected(this),
     )
-    champion = _settle(this, decision, version)
-    if champion is not None:
-        tracker.set_alias(this.settings.publish.model_name, "champion", champion.version)
-    return Published(
-        commit, version, data_version(this), champion.round if champion else None
-    )
+    return version
