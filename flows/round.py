@@ -17,7 +17,6 @@ from roundhouse.rounds.begin import Request, Skipped, open_round
 from roundhouse.rounds.chronicle import Chronicle
 from roundhouse.rounds.collect import collect
 from roundhouse.rounds.decide import decide
-from roundhouse.rounds.publish import publish
 from roundhouse.rounds.snapshot import take_snapshot
 from roundhouse.rounds.stages import STAGES
 
@@ -60,7 +59,7 @@ def rlhf_round(
                 for stage in STAGES:
                     step(stage, chronicle.run_stage, stage)
                 decision = step("decide", chronicle.timed(decide), this)
-                step("publish", chronicle.timed(publish), this, decision, chronicle.tracker)
+                step("publish", chronicle.publish, decision)
                 record = chronicle.close(decision.outcome, decision.failed)
             except Blocked as block:
                 record = chronicle.close("blocked", (f"{block.check}: {block}",))

@@ -13,11 +13,13 @@ import yaml
 
 from roundhouse import jsonl
 from roundhouse.errors import Blocked, TrackingError
+from roundhouse.gate import Decision
 from roundhouse.rounds import record as record_module
 from roundhouse.rounds import stages
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.progress import Progress
+from roundhouse.rounds.publish import publish
 from roundhouse.rounds.stages import StageResult
 from roundhouse.tracking import Data, Tracker
 
@@ -98,6 +100,11 @@ class Chronicle:
             )
         self._stage_run = None
         return result
+
+    def publish(self, decision: Decision) -> str:
+        """Publishes the round; returns its version in the registry."""
+        arguments = (self.round, decision, self.tracker, self.run_id())
+        return self.timed(publish)(*arguments)
 
     def close(self, decision: str, reasons: tuple[str, ...]) -> dict[str, Any]:
         """Records the result in the ledger and in MLflow; returns the round's record."""
