@@ -87,7 +87,13 @@ class Task(NamedTuple):
 
 
 def run(
-    raters: Path, sft_out: Path, reward_out: Path, out: Path, settings: Settings, seed: int, log: Log
+    raters: Path,
+    sft_out: Path,
+    reward_out: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
 ) -> None:
     """Trains the model in `sft_out` against that in `reward_out`; writes model, figures, samples.
 

@@ -101,9 +101,7 @@ def fit(
     return Fitted(loss)
 
 
-def train(
-    scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log
-) -> float:
+def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log) -> float:
     """Trains in place; returns the mean loss a pair over the last epoch.
 
     Raises:
@@ -179,9 +177,7 @@ def _pair_loss(
     return pair_loss(first - second, p, weights)
 
 
-def _encode(
-    scorer: Scorer, pairs: Sequence[Pair]
-) -> list[tuple[list[int], list[int], list[int]]]:
+def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int], list[int]]]:
     tokenizer, limit = scorer.tokenizer, scorer.response_tokens
     prompts = text.encode_prompts(tokenizer, [x.prompt for x in pairs], scorer.prompt_tokens)
     first = text.encode_responses(tokenizer, [x.a for x in pairs], limit)

@@ -140,9 +140,7 @@ def policy_loss(
         )
 
 
-def value_loss(
-    new: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float
-) -> ValueLoss:
+def value_loss(new: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float) -> ValueLoss:
     """Half the squared error over the value mask, new predictions clipped around old; all [B, T]."""
     clipped = old + (new - old).clamp(-clip, clip)
     plain_error, clipped_error = (new - returns) ** 2, (clipped - returns) ** 2

@@ -96,9 +96,7 @@ def collate(
         masks.append([0] * before + [1] * (len(prompt) + len(response)) + [0] * after)
     mask = torch.tensor(masks, device=device)
     lengths = torch.tensor([len(ids) for ids in responses], device=device)
-    return Batch(
-        torch.tensor(rows, device=device), mask, positions_of(mask), lengths, prompt_width
-    )
+    return Batch(torch.tensor(rows, device=device), mask, positions_of(mask), lengths, prompt_width)
 
 
 def positions_of(mask: Tensor) -> Tensor:
