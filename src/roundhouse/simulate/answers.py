@@ -124,7 +124,7 @@ def _slip(text: str, rng: Random) -> str:
         case 1:
             words.insert(place, words[place])
         case 2:
-            words[place] = rng.choice(tokens(rng.choice(rng.choice(DOMAINS).prompts)))
+            words[place] = rng.choice(tokens(rng.choice(rng.choice(DOMAINS).careful)))
         case _:
             words = words[: max(4, place)]
     return " ".join(words)
