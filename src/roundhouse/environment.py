@@ -1,7 +1,7 @@
 """The environment of every process that a round or `roundhouse up` starts, in one place.
 
-It turns off what tools send out by themselves, keeps each tool's files inside the checkout, and bounds
-how long a process waits for a server.
+It turns off what tools send out by themselves, keeps each tool's files inside the checkout, and
+bounds how long a process waits for a server.
 """
 
 import os
@@ -24,6 +24,7 @@ PRIVATE = {
 #: MLflow's client: by default it retries seven times, which holds a caller for four minutes.
 MLFLOW = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -45,7 +46,8 @@ QUIET = {"MPLBACKEND": "Agg", "TOKENIZERS_PARALLELISM": "false"}
 def environment(root: Path, given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables to lay over a process's own environment, for the checkout at `root`.
 
-    Places that a person has chosen in `given` (MLFLOW_TRACKING_URI, PREFECT_HOME, MPLCONFIGDIR) stay.
+    Places that a person has chosen in `given` stay: MLFLOW_TRACKING_URI, PREFECT_HOME,
+    MPLCONFIGDIR.
     """
     state = root.resolve() / "state"
     places = {

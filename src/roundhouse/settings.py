@@ -222,7 +222,9 @@ class GateSettings(Block):
     """The rules that promote, hold or block."""
 
     win_margin: Annotated[float, Field(ge=-0.5, le=0.5)]
-    """The win rate's lower bound must reach 0.5 plus this (negative: non-inferiority)."""
+    """The win rate's lower bound must exceed 0.5 plus this (negative: non-inferiority)."""
+    min_prompts: Count
+    """Fewest evaluation prompts that a win rate is believed from; smaller domains are pooled."""
     min_judge_accuracy: Share
     """The judge's lower bound on held-out pairs must exceed this, or the round holds: no-judge."""
     max_kl: Positive

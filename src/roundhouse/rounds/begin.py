@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import yaml
+
 from roundhouse import settings as settings_module
 from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.ledger import Ledger
@@ -100,6 +102,14 @@ def read_inputs(root: Path, tag: str) -> Inputs:
     if text is None:
         raise RoundhouseError(f"{tag} has no {inputs_module.FILE}: fetch the tag again")
     return Inputs.model_validate_json(text)
+
+
+def read_settings(root: Path, tag: str) -> Settings:
+    """The settings that a published round committed."""
+    text = show(root, tag, workspace.SETTINGS_FILE)
+    if text is None:
+        raise RoundhouseError(f"{tag} has no {workspace.SETTINGS_FILE}: fetch the tag again")
+    return settings_module.check(yaml.safe_load(text), where=f"{tag}:{workspace.SETTINGS_FILE}")
 
 
 def last_tag(root: Path) -> str | None:

@@ -1,6 +1,7 @@
 """The champion: which model it is, and its bytes, fetched from DVC and checked against our own hash."""
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def current_champion(ledger: Ledger) -> Champion | None:
     row = ledger.champion()
     if row is None:
         return None
-    return Champion(round=row.round, version=row.version, sha256=row.sha256)
+    return Champion(**asdict(row))
 
 
 def fetch_champion(champion: Champion, workspace: Path, places: Locations) -> Path:

@@ -8,22 +8,12 @@ from roundhouse.gate import Candidate, Decision
 from roundhouse.hashes import sha256_file, sha256_folder
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.stages import STAGES
+from roundhouse.rounds.record import figures
 
 DECISION_FILE = "decision.json"
 MANIFEST_FILE = "manifest.json"
 MODEL = Path("out") / "ppo" / "model"
 REFERENCE = Path("out") / "sft" / "model"
-
-
-def figures(workspace: Path) -> dict[str, float]:
-    """The figures of all stages, metric name to number. The simulation's truth is not among them."""
-    found: dict[str, float] = {}
-    for stage in STAGES:
-        path = workspace / "out" / stage / "figures.json"
-        if path.exists():
-            found |= jsonl.read_json(path)
-    return found
 
 
 def decide(this: Round) -> Decision:

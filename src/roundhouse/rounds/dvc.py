@@ -53,23 +53,46 @@ def configure(workspace: Path, places: Locations) -> None:
 
     The checkout's private settings (config.local: credentials, other remotes) hold in the clone too.
     """
-    base = places.root / ".dvc"
-    config = configparser.ConfigParser(interpolation=None)
-    config.read([base / "config", base / "config.local"], encoding="utf-8")
-    local = configparser.ConfigParser(interpolation=None)
-    local.read(base / "config.local", encoding="utf-8")
-    for section in config.sections():
-        for key in ("url", "dir"):
-            value = config[section].get(key)
-            if value and "://" not in value and not Path(value).is_absolute():
-                if not local.has_section(section):
-                    local.add_section(section)
-                local[section][key] = str((base / value).resolve())
+    local = _read(places.root / ".dvc" / "config.local")
+    for section, values in _absolute(places).items():
+        if not local.has_section(section):
+            local.add_section(section)
+        for key, value in values.items():
+            local[section][key] = value
     if not local.has_section("core"):
         local.add_section("core")
     local["core"]["site_cache_dir"] = str(places.state / "dvc" / "site")
     with (workspace / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
         local.write(file)
+
+
+def stores(places: Locations) -> list[Path]:
+    """The folders that hold published bytes: the cache, then the default remote if it is a folder."""
+    config = _read(places.root / ".dvc" / "config", places.root / ".dvc" / "config.local")
+    found = _absolute(places)
+    folders = [found.get("cache", {}).get("dir")]
+    remote = config.get("core", "remote", fallback="")
+    folders.append(found.get(f"'remote \"{remote}\"'", {}).get("url"))
+    return [Path(folder) for folder in folders if folder]
+
+
+def _read(*files: Path) -> configparser.ConfigParser:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(files, encoding="utf-8")
+    return config
+
+
+def _absolute(places: Locations) -> dict[str, dict[str, str]]:
+    """The folders that the checkout's DVC settings name, section to key to absolute path."""
+    base = places.root / ".dvc"
+    config = _read(base / "config", base / "config.local")
+    found: dict[str, dict[str, str]] = {}
+    for section in config.sections():
+        for key in ("url", "dir"):
+            value = config[section].get(key)
+            if value and "://" not in value:
+                found.setdefault(section, {})[key] = str((base / value).resolve())
+    return found
 
 
 def forget_dead_locks(workspace: Path) -> None:

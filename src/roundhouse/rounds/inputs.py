@@ -30,7 +30,9 @@ class Champion(_Frozen):
     version: str
     """Its version in the model registry."""
     sha256: str
-    """Hash of its folder (`learn.models.model_hash`)."""
+    """Hash of its folder (`hashes.sha256_folder`)."""
+    decision: int
+    """The ledger's decision that made it champion; a release must still find it there."""
 
 
 class Inputs(_Frozen):
