@@ -81,8 +81,8 @@ def scratch(shape: ScratchModel, words: Iterable[str], length: int) -> Policy:
     )
     model = LlamaForCausalLM(config)
     # The default of 0.02 makes tied logits of so narrow a model too flat to learn copying from.
-    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)
-    return Policy(model.to(device()).eval(), tokenizer)
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
+    return Policy(_ready(model), tokenizer)
 
 
 def load(folder: Path) -> Policy:
@@ -111,7 +111,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
-    """The weights of a checked folder as `kind` (an Auto class); every weight must be in the file."""
+    """The weights of a folder as `kind` (an Auto class); every one of them must be in the file."""
     check_folder(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
@@ -128,8 +128,7 @@ def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
     if report["missing_keys"]:
         first = sorted(report["missing_keys"])[0]
         raise ModelError(f"{folder}: weights are missing, {first} among them; copy the model again")
-    loaded: PreTrainedModel = model.to(device()).eval()
-    return loaded
+    return _ready(model)
 
 
 def save(policy: Policy, folder: Path) -> None:
@@ -184,7 +183,7 @@ def base_hash(settings: ModelSettings) -> str:
 
 
 def response_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Logits [B, R, V] for the response's tokens, each from the state before it; no others are made."""
+    """Logits [B, R, V] for the response's tokens, each from the state before it, and no others."""
     first, width = batch.prompt_width - 1, batch.tokens.shape[1]
     output = model(
         input_ids=batch.tokens,
@@ -206,6 +205,12 @@ def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
     """Every trained parameter once, tied ones too."""
     found = {id(p): p for model in models for p in model.parameters() if p.requires_grad}
     return list(found.values())
+
+
+def _ready(model: Any) -> PreTrainedModel:
+    """On its device, dropout off: a policy with dropout is another one in each of its passes."""
+    placed: PreTrainedModel = model.to(device()).eval()
+    return placed
 
 
 def _config(folder: Path, required: bool, name: str) -> dict[str, Any]:
