@@ -1,20 +1,22 @@
 """Stage ppo: trains the policy against the reward model, near its reference."""
 
-from pathlib import Path
-
-from roundhouse import journal, jsonl, settings
+from roundhouse.stage import Stage, run
 
 
-def main() -> None:
+def work(stage: Stage) -> None:
     """Reads out/raters, out/sft and out/reward, writes out/ppo."""
     from roundhouse.learn import ppo  # noqa: PLC0415 - torch and transformers take seconds
 
-    params = settings.load(Path("params.yaml"))
-    seed = jsonl.read_json(Path("inputs.json"))["seed"]
-    log = journal.Journal(Path("logs/ppo.jsonl"))
-    out = Path("out")
-    ppo.run(out / "raters", out / "sft", out / "reward", out / "ppo", params, seed, log)
+    ppo.run(
+        stage.of("raters"),
+        stage.of("sft"),
+        stage.of("reward"),
+        stage.out,
+        stage.settings,
+        stage.inputs["seed"],
+        stage.log,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run("ppo", work)

@@ -1,19 +1,21 @@
 """Stage reward: trains the reward model, and the judge that PPO never sees."""
 
-from pathlib import Path
-
-from roundhouse import journal, jsonl, settings
+from roundhouse.stage import Stage, run
 
 
-def main() -> None:
+def work(stage: Stage) -> None:
     """Reads out/raters and out/sft, writes out/reward."""
     from roundhouse.learn import reward  # noqa: PLC0415 - torch and transformers take seconds
 
-    params = settings.load(Path("params.yaml"))
-    seed = jsonl.read_json(Path("inputs.json"))["seed"]
-    log = journal.Journal(Path("logs/reward.jsonl"))
-    reward.run(Path("out/raters"), Path("out/sft"), Path("out/reward"), params, seed, log)
+    reward.run(
+        stage.of("raters"),
+        stage.of("sft"),
+        stage.out,
+        stage.settings,
+        stage.inputs["seed"],
+        stage.log,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run("reward", work)

@@ -1,19 +1,14 @@
 """Stage sft: fine-tunes the base model on demonstrations and corrections."""
 
-from pathlib import Path
-
-from roundhouse import journal, jsonl, settings
+from roundhouse.stage import Stage, run
 
 
-def main() -> None:
+def work(stage: Stage) -> None:
     """Reads out/raters, writes out/sft."""
     from roundhouse.learn import sft  # noqa: PLC0415 - torch and transformers take seconds
 
-    params = settings.load(Path("params.yaml"))
-    seed = jsonl.read_json(Path("inputs.json"))["seed"]
-    log = journal.Journal(Path("logs/sft.jsonl"))
-    sft.run(Path("out/raters"), Path("out/sft"), params, seed, log)
+    sft.run(stage.of("raters"), stage.out, stage.settings, stage.inputs["seed"], stage.log)
 
 
 if __name__ == "__main__":
-    main()
+    run("sft", work)

@@ -71,6 +71,5 @@ def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
 
 
 def _base_hash(this: Round) -> str:
-    base = Path(this.settings.model.base)
-    folder = base if base.is_absolute() else this.places.root / base
+    folder = this.places.root / Path(this.settings.model.base).expanduser()
     return sha256_folder(folder) if folder.is_dir() else this.settings.model.base

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +11,13 @@ from pathlib import Path
 
 from roundhouse import jsonl
 from roundhouse.errors import Blocked, RoundhouseError, StageError
-from roundhouse.journal import Journal
 from roundhouse.rounds import dvc
+from roundhouse.stage import FAILURE
 
 #: In the order that dvc.yaml's dependencies allow.
 STAGES = ("validate", "raters", "sft", "reward", "ppo", "evaluate")
 
 _RUNNING = Path(".dvc") / "running.json"
-#: Written by a stage that ends with one of our errors: kind, message, check.
-FAILURE = Path("logs") / "failure.json"
 
 
 @dataclass(frozen=True)
@@ -134,20 +131,3 @@ def _failure(workspace: Path, stage: str, log: Path) -> RoundhouseError:
     if note.get("check"):
         return Blocked(note["check"], note["message"])
     return StageError(f"stage {stage}: {note['message']}")
-
-
-def main(stage: str, work: Callable[[], None]) -> None:
-    """What every program in tasks/ runs: its work, and one line where a user's mistake ends it.
-
-    The flow learns of the error from logs/failure.json, since DVC passes on no exit code; and from
-    the journal, which is made here, that the stage really ran.
-    """
-    Journal(Path("logs") / f"{stage}.jsonl")
-    try:
-        work()
-    except RoundhouseError as error:
-        note = {"stage": stage, "kind": type(error).__name__, "message": str(error)}
-        note["check"] = getattr(error, "check", "")
-        jsonl.write_json(FAILURE, note)
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(error.exit_code) from None
