@@ -142,11 +142,7 @@ def policy_loss(
 
 
 def value_loss(new: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float) -> ValueLoss:
-<<<<<<< HEAD
     """Half the squared error over the value mask, predictions clipped around old; all [B, T]."""
-=======
-    """Half the squared error over the value mask, new predictions clipped around old; all [B, T]."""
->>>>>>> main
     clipped = old + (new - old).clamp(-clip, clip)
     plain_error, clipped_error = (new - returns) ** 2, (clipped - returns) ** 2
     loss = 0.5 * masked_mean(torch.maximum(plain_error, clipped_error), mask)
