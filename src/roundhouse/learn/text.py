@@ -49,10 +49,11 @@ def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Messages], limit: int
 ) -> list[list[int]]:
     """Tokens of each prompt up to where the answer starts; one over `limit` loses its beginning."""
-    texts = tokenizer.apply_chat_template(
-        [list(prompt) for prompt in prompts], tokenize=False, add_generation_prompt=True
-    )
-    return [ids[-limit:] for ids in _ids(tokenizer, list(texts))]
+    texts = [
+        str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+        for prompt in prompts
+    ]
+    return [ids[-limit:] for ids in _ids(tokenizer, texts)]
 
 
 def encode_responses(
