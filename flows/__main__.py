@@ -15,7 +15,7 @@ from roundhouse.errors import RoundhouseError
 
 def outcome(request: dict[str, Any]) -> dict[str, Any]:
     """The record of the round, or `{"error": line, "exit_code": code}`."""
-    state = rlhf_round(**request, return_state=True)
+    state: Any = rlhf_round(**request, return_state=True)
     try:
         record: dict[str, Any] = state.result()
     except RoundhouseError as error:

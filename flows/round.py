@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows.step import step
 from roundhouse.errors import Blocked

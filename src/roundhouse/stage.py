@@ -40,7 +40,9 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     # Made at once: a journal says that the stage ran, and was not found done already.
     log = Journal(Path("logs") / f"{name}.jsonl")
     try:
-        work(Stage(load(Path("params.yaml")), jsonl.read_json(Path("inputs.json")), log, OUT / name))
+        work(
+            Stage(load(Path("params.yaml")), jsonl.read_json(Path("inputs.json")), log, OUT / name)
+        )
     except RoundhouseError as error:
         note = {"kind": type(error).__name__, "message": str(error), "check": ""}
         note["check"] = getattr(error, "check", "")

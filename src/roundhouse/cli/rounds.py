@@ -25,7 +25,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Adds the commands of this module."""
     command = add(commands, "round", _round, "run one round now")
     command.add_argument("--params", default="params.yaml", help="settings file")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides"
+    )
     command.add_argument("--allow-dirty", action="store_true", help="record edited code and go on")
     command.add_argument("--accept", action="append", default=[], metavar="CHECK")
     command.add_argument("--why", default="", metavar="TEXT", help="why the check is accepted")
