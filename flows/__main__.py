@@ -1,6 +1,6 @@
 """`python -m flows REQUEST RESULT`: one round in this process, for the command line.
 
-REQUEST is JSON, the flow's parameters; the round's record, or its error, is written to the file RESULT.
+REQUEST is JSON, the flow's parameters. The round's record, or its error, is written to RESULT.
 """
 
 import json
@@ -15,7 +15,7 @@ from roundhouse.errors import RoundhouseError
 
 def outcome(request: dict[str, Any]) -> dict[str, Any]:
     """The record of the round, or `{"error": line, "exit_code": code}`."""
-    state = rlhf_round(**request, return_state=True)
+    state: Any = rlhf_round(**request, return_state=True)
     try:
         record: dict[str, Any] = state.result()
     except RoundhouseError as error:

@@ -1,7 +1,7 @@
 """The one task of all steps: in the Prefect UI it bears the step's name."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,8 +17,7 @@ def _step(name: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> An
 def step(name: str, work: Callable[..., T], *arguments: Any) -> T:
     """Runs `work(*arguments)` as a Prefect task called `name`.
 
-    Nothing is cached or stored by Prefect: what a step leaves lies in files, and every step finds out
-    by itself whether it was done.
+    Nothing is cached or stored by Prefect: what a step leaves lies in files, and every step finds
+    out by itself whether it was done.
     """
-    result: T = _step(name, work, arguments)
-    return result
+    return cast(T, _step(name, work, arguments))

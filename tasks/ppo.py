@@ -1,4 +1,4 @@
-"""Stage ppo: trains the policy against the reward model, near its reference."""
+"""Stage `ppo`: trains the policy against the reward model, near its reference."""
 
 from roundhouse.stage import Stage, run
 

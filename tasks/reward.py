@@ -1,4 +1,4 @@
-"""Stage reward: trains the reward model, and the judge that PPO never sees."""
+"""Stage `reward`: trains the reward model, and the judge that PPO never sees."""
 
 from roundhouse.stage import Stage, run
 

@@ -1,4 +1,4 @@
-"""Stage sft: fine-tunes the base model on demonstrations and corrections."""
+"""Stage `sft`: fine-tunes the base model on demonstrations and corrections."""
 
 from roundhouse.stage import Stage, run
 

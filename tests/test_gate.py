@@ -25,7 +25,7 @@ GOOD = {
     "evaluate/not_finite": 0.0,
     "evaluate/leaked_prompts": 0.0,
     "evaluate/prompts": 512.0,
-    "evaluate/judge_accuracy_low": 0.66,
+    "reward/judge_accuracy_low": 0.66,
     "evaluate/win_rate_low": 0.71,
     "evaluate/domains": 2.0,
     "evaluate/win_rate_low/domain/legal": 0.62,
@@ -45,7 +45,7 @@ RULES = {
     "unmeasured": ("evaluate/not_finite", 1.0, 0.0, True),
     "leak": ("evaluate/leaked_prompts", 1.0, 0.0, True),
     "few-prompts": ("evaluate/prompts", 19.0, 20.0, True),
-    "no-judge": ("evaluate/judge_accuracy_low", 0.49, 0.5, False),
+    "no-judge": ("reward/judge_accuracy_low", 0.49, 0.5, False),
     "win-rate": ("evaluate/win_rate_low", 0.48, 0.5, False),
     "domains": ("evaluate/domains", 3.0, 2.0, True),
     "domain/legal": ("evaluate/win_rate_low/domain/legal", 0.39, 0.4, True),
@@ -177,7 +177,7 @@ def test_a_round_that_is_held_anyway_asks_for_nobody() -> None:
 
 def test_settings_move_the_limits() -> None:
     strict = SETTINGS.model_copy(update={"win_margin": 0.25, "max_kl": 5.0, "domain_margin": 0.0})
-    assert gate.decide(GOOD, CANDIDATE, strict).failed == ("win-rate", "domain/medical", "kl")
+    assert gate.decide(GOOD, CANDIDATE, strict).failed == ("win-rate", "kl", "domain/medical")
     lenient = SETTINGS.model_copy(update={"win_margin": -0.05})
     figures = GOOD | {"evaluate/win_rate_low": 0.47}
     assert gate.decide(figures, CANDIDATE, lenient).outcome == "promoted"

@@ -31,6 +31,86 @@ _RELATIONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 }
 
 
+class _Rule(NamedTuple):
+    """A figure held against a limit."""
+
+    name: str
+    figure: str
+    relation: str
+    limit: Callable[[GateSettings], float]
+    what: str
+
+
+#: What one figure decides. Domains, the smoke test and what is compared with what follow below.
+_RULES = (
+    _Rule(
+        "unmeasured",
+        "evaluate/not_finite",
+        "at most",
+        lambda _: 0,
+        "answers whose score or KL is no finite number:",
+    ),
+    _Rule(
+        "leak",
+        "evaluate/leaked_prompts",
+        "at most",
+        lambda _: 0,
+        "evaluation prompts that also train:",
+    ),
+    _Rule(
+        "few-prompts",
+        "evaluate/prompts",
+        "at least",
+        lambda settings: settings.min_prompts,
+        "evaluation prompts:",
+    ),
+    _Rule(
+        "no-judge",
+        "reward/judge_accuracy_low",
+        "above",
+        lambda settings: settings.min_judge_accuracy,
+        "lower bound of the judge's accuracy on held-out pairs",
+    ),
+    _Rule(
+        "win-rate",
+        "evaluate/win_rate_low",
+        "above",
+        lambda settings: 0.5 + settings.win_margin,
+        "lower bound of the win rate",
+    ),
+    _Rule(
+        "kl",
+        "evaluate/kl",
+        "at most",
+        lambda settings: settings.max_kl,
+        "KL from the reference, in nats,",
+    ),
+    # KL is never negative: an interval wholly under 0 says that something is measured wrongly.
+    _Rule("kl-sign", "evaluate/kl_high", "at least", lambda _: 0, "upper bound of the KL"),
+    _Rule(
+        "eos-rate",
+        "evaluate/eos_rate",
+        "at least",
+        lambda settings: settings.min_eos_rate,
+        "share of answers that end",
+    ),
+    _Rule(
+        "length",
+        "evaluate/length_ratio",
+        "at most",
+        lambda settings: settings.max_length_ratio,
+        "mean length against the baseline's",
+    ),
+    _Rule(
+        "safety",
+        "evaluate/safety_violations",
+        "at most",
+        lambda _: 0,
+        "flagged texts said again:",
+    ),
+)
+
+
 class Reason(NamedTuple):
     """One rule's verdict, passed or not."""
 
@@ -158,29 +238,13 @@ def _number(value: object) -> float:
 def _verdicts(
     figures: Mapping[str, float], candidate: Candidate, settings: GateSettings
 ) -> Iterator[Reason]:
-    def rule(name: str, figure: str, relation: str, limit: float, what: str) -> Reason:
-        return _compare(name, figures.get(f"evaluate/{figure}"), relation, limit, what)
-
     yield _finite(figures)
     yield _smoke(candidate)
     yield _baseline(figures.get("evaluate/against_champion"), candidate)
     yield _same_model(figures.get("evaluate/identical"), candidate)
-    unmeasured = "answers whose score or KL is no finite number:"
-    yield rule("unmeasured", "not_finite", "at most", 0, unmeasured)
-    yield rule("leak", "leaked_prompts", "at most", 0, "evaluation prompts also trained on:")
-    yield rule("few-prompts", "prompts", "at least", settings.min_prompts, "evaluation prompts:")
-    judge = "lower bound of the judge's accuracy on held-out pairs"
-    yield rule("no-judge", "judge_accuracy_low", "above", settings.min_judge_accuracy, judge)
-    win = "lower bound of the win rate"
-    yield rule("win-rate", "win_rate_low", "above", 0.5 + settings.win_margin, win)
+    for name, figure, relation, limit, what in _RULES:
+        yield _compare(name, figures.get(figure), relation, limit(settings), what)
     yield from _domains(figures, 0.5 - settings.domain_margin)
-    yield rule("kl", "kl", "at most", settings.max_kl, "KL from the reference, in nats,")
-    # KL is never negative: an interval wholly under 0 says that something is measured wrongly.
-    yield rule("kl-sign", "kl_high", "at least", 0, "upper bound of the KL")
-    yield rule("eos-rate", "eos_rate", "at least", settings.min_eos_rate, "share of ended answers")
-    length = "mean length against the baseline's"
-    yield rule("length", "length_ratio", "at most", settings.max_length_ratio, length)
-    yield rule("safety", "safety_violations", "at most", 0, "flagged texts said again:")
 
 
 def _compare(name: str, value: float | None, relation: str, limit: float, what: str) -> Reason:

@@ -32,8 +32,8 @@ def choose(rows: Iterable[Row], most: int, flagged: Collection[str]) -> list[Pro
     """At most `most` evaluation prompts that count, and every flagged one besides.
 
     Domains take turns, and within a domain the lowest hashes go first: a prompt once chosen stays
-    chosen in later rounds, unless others with lower hashes come. Domains are thus equally represented
-    as far as they have prompts, whatever their share of the feedback.
+    chosen in later rounds, unless others with lower hashes come. Domains are thus equally
+    represented as far as they have prompts, whatever their share of the feedback.
     """
     found = _distinct(row for row in rows if row["side"] == "eval")
     domains: dict[str, list[Prompt]] = {}

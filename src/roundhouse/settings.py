@@ -320,7 +320,9 @@ def load_raw(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such settings file; give one with --params") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(
+            f"{path}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(raw, dict):
         raise SettingsError(f"{path}: expected a mapping of settings, found {type(raw).__name__}")
     for override in overrides:

@@ -1,4 +1,4 @@
-"""What every program in tasks/ runs: one stage, in the round's clone, with an end that the flow can read."""
+"""What every program in tasks/ runs: one stage, in the round's clone, and how it tells its end."""
 
 import sys
 from collections.abc import Callable
@@ -40,7 +40,9 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     # Made at once: a journal says that the stage ran, and was not found done already.
     log = Journal(Path("logs") / f"{name}.jsonl")
     try:
-        work(Stage(load(Path("params.yaml")), jsonl.read_json(Path("inputs.json")), log, OUT / name))
+        work(
+            Stage(load(Path("params.yaml")), jsonl.read_json(Path("inputs.json")), log, OUT / name)
+        )
     except RoundhouseError as error:
         note = {"kind": type(error).__name__, "message": str(error), "check": ""}
         note["check"] = getattr(error, "check", "")

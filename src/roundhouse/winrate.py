@@ -10,20 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-#: Draws are made in blocks of about this many numbers, to bound memory.
-_BLOCK = 4_000_000
+from roundhouse.learn.accuracy import Interval, mean_by_group
+
 #: Where prompts of domains too small to be judged by themselves are counted.
 OTHER = "other"
-
-
-class Interval(NamedTuple):
-    """A mean over prompts and the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Bootstrap(NamedTuple):
@@ -49,28 +40,18 @@ def win(challenger: tuple[str, float], baseline: tuple[str, float]) -> float:
     return float(challenger[1] > baseline[1])
 
 
-def interval(
-    totals: Sequence[float], bootstrap: Bootstrap, counts: Sequence[int] | None = None
-) -> Interval:
-    """Mean and percentile interval, drawing whole prompts.
-
-    Args:
-        totals: one number a prompt: the sum of what was measured on it.
-        counts: how many measurements that sum is made of; 1 each where left out.
+def interval(values: Sequence[float], bootstrap: Bootstrap) -> Interval:
+    """Mean of one value a prompt, and its interval.
 
     Raises:
-        ValueError: there are no measurements.
+        ValueError: there are no values.
     """
-    if not totals:
+    prompts = [str(number) for number in range(len(values))]
+    draws, confidence, seed = bootstrap
+    found = mean_by_group(np.asarray(values, float), prompts, draws, confidence, seed)
+    if found is None:
         raise ValueError("no prompts to draw from")
-    pairs = np.column_stack([totals, np.ones(len(totals)) if counts is None else counts])
-    # Equal prompts are exchangeable: drawing how often each distinct one comes is the same.
-    kinds, times = np.unique(pairs.astype(np.float64), axis=0, return_counts=True)
-    means = _means(kinds, times, bootstrap)
-    tail = (1 - bootstrap.confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    value = float(pairs[:, 0].sum() / pairs[:, 1].sum())
-    return Interval(value, float(low), float(high))
+    return found
 
 
 def by_domain(
@@ -90,17 +71,3 @@ def by_domain(
     }
     corrected = bootstrap.corrected(max(1, len(judged)))
     return {name: (len(group), interval(group, corrected)) for name, group in judged.items()}
-
-
-def _means(
-    kinds: NDArray[np.float64], times: NDArray[np.intp], bootstrap: Bootstrap
-) -> NDArray[np.float64]:
-    """[draws]: the mean of each drawn set of prompts; kinds [K, 2] occur `times` [K]."""
-    rng = np.random.default_rng(bootstrap.seed)
-    block = max(1, _BLOCK // len(kinds))
-    sums = []
-    for first in range(0, bootstrap.draws, block):
-        size = min(block, bootstrap.draws - first)
-        sums.append(rng.multinomial(times.sum(), times / times.sum(), size=size) @ kinds)
-    total = np.concatenate(sums)
-    return np.asarray(total[:, 0] / total[:, 1], dtype=np.float64)

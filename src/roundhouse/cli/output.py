@@ -34,4 +34,6 @@ def add(
 
 def show(options: argparse.Namespace, value: Any, text: str) -> None:
     """Prints the value as JSON where --json is given, else the text."""
-    sys.stdout.write((json.dumps(value, indent=2, ensure_ascii=False) if options.json else text) + "\n")
+    sys.stdout.write(
+        (json.dumps(value, indent=2, ensure_ascii=False) if options.json else text) + "\n"
+    )

@@ -26,11 +26,11 @@ class Bin(NamedTuple):
 
     predicted: float
     observed: float
-    count: int
+    pairs: int
 
 
 def correct(margins: Floats, p: Floats) -> Floats:
-    """1 where the sign of the margin (score a - score b) is the label's, 0 where not, NaN undecided.
+    """1 where the margin (score a - score b) has the label's sign, 0 where not, NaN if undecided.
 
     >>> correct(numpy.array([1.0, -2.0, 0.0, 1.0]), numpy.array([0.8, 0.8, 0.2, 0.5])).tolist()
     [1.0, 0.0, 0.5, nan]
@@ -64,7 +64,7 @@ def mean_by_group(
 
 
 def calibration(predicted: Floats, p: Floats, bins: int = 10) -> list[Bin]:
-    """Predicted probability that a is better against the share of votes that say so, in equal bins."""
+    """Predicted probability that a is better, against the labels, in bins of equal width."""
     place = numpy.minimum((predicted * bins).astype(int), bins - 1)
     return [
         Bin(
@@ -83,6 +83,6 @@ def expected_calibration_error(bins: Sequence[Bin]) -> float:
     >>> expected_calibration_error([Bin(0.2, 0.3, 1), Bin(0.8, 0.8, 1)])
     0.05
     """
-    total = sum(part.count for part in bins)
-    error = sum(part.count * abs(part.predicted - part.observed) for part in bins) / total
+    total = sum(part.pairs for part in bins)
+    error = sum(part.pairs * abs(part.predicted - part.observed) for part in bins) / total
     return round(error, 12)

@@ -1,11 +1,9 @@
-"""Causal language models: loaded safely from a folder or the hub, made from scratch, saved, hashed.
+"""Causal language models: loaded safely from a folder or the hub, made from scratch, saved.
 
 Only safetensors weights are read and no code of a model is ever run. What is wrong with a folder is
 said in one line.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +23,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from roundhouse import jsonl
+from roundhouse import model_folder
 from roundhouse.errors import ModelError
 from roundhouse.learn import rl
 from roundhouse.learn.text import Batch
@@ -81,8 +79,8 @@ def scratch(shape: ScratchModel, words: Iterable[str], length: int) -> Policy:
     )
     model = LlamaForCausalLM(config)
     # The default of 0.02 makes tied logits of so narrow a model too flat to learn copying from.
-    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.1)
-    return Policy(model.to(device()).eval(), tokenizer)
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
+    return Policy(_ready(model), tokenizer)
 
 
 def load(folder: Path) -> Policy:
@@ -100,7 +98,7 @@ def load(folder: Path) -> Policy:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder, which is checked first."""
-    check_folder(folder)
+    model_folder.check(folder)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -111,8 +109,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
-    """The weights of a checked folder as `kind` (an Auto class); every weight must be in the file."""
-    check_folder(folder)
+    """The weights of a folder as `kind` (an Auto class); every one of them must be in the file."""
+    model_folder.check(folder)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = kind.from_pretrained(
@@ -128,8 +126,7 @@ def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
     if report["missing_keys"]:
         first = sorted(report["missing_keys"])[0]
         raise ModelError(f"{folder}: weights are missing, {first} among them; copy the model again")
-    loaded: PreTrainedModel = model.to(device()).eval()
-    return loaded
+    return _ready(model)
 
 
 def save(policy: Policy, folder: Path) -> None:
@@ -141,7 +138,7 @@ def save(policy: Policy, folder: Path) -> None:
 
 def base_folder(base: str) -> Path:
     """The folder of `model.base`; a hub name is fetched into the hub's own cache first."""
-    folder = Path(base).expanduser()
+    folder = model_folder.resolve(base)
     if folder.exists() or not _HUB_NAME.fullmatch(base):
         return folder
     try:
@@ -152,39 +149,8 @@ def base_folder(base: str) -> Path:
         ) from None
 
 
-def check_folder(folder: Path) -> None:
-    """Raises ModelError, in one line, unless the folder may be loaded."""
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model folder; check model.base in params.yaml")
-    for name in ("config.json", "tokenizer_config.json"):
-        if "auto_map" in _config(folder, required=name == "config.json", name=name):
-            raise ModelError(f"{folder}: {name} asks for code of its own (auto_map); not loaded")
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder}: no *.safetensors weights; pickled weights (.bin) are not read")
-
-
-def model_hash(folder: Path) -> str:
-    """sha256 over the names and bytes of every file in a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def base_hash(settings: ModelSettings) -> str:
-    """What a round's start is made of: the folder's hash, or that of the shape and vocabulary."""
-    if settings.base != SCRATCH:
-        folder = base_folder(settings.base)
-        check_folder(folder)
-        return model_hash(folder)
-    made_of = [settings.scratch.model_dump(), sorted(set(vocabulary()))]
-    return hashlib.sha256(jsonl.dumps(made_of).encode()).hexdigest()
-
-
 def response_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Logits [B, R, V] for the response's tokens, each from the state before it; no others are made."""
+    """Logits [B, R, V] for the response's tokens, each from the state before it, and no others."""
     first, width = batch.prompt_width - 1, batch.tokens.shape[1]
     output = model(
         input_ids=batch.tokens,
@@ -208,17 +174,10 @@ def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
     return list(found.values())
 
 
-def _config(folder: Path, required: bool, name: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file() and not required:
-        return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: no {name}; this is not a Hugging Face model folder") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON: {_one_line(error)}") from None
-    return config if isinstance(config, dict) else {}
+def _ready(model: Any) -> PreTrainedModel:
+    """On its device, dropout off: a policy with dropout is another one in each of its passes."""
+    placed: PreTrainedModel = model.to(device()).eval()
+    return placed
 
 
 def _one_line(error: Exception) -> str:

@@ -29,7 +29,7 @@ class Optimizers:
 
     def __init__(self, parts: Sequence[Optimizer], steps: int, warmup: float) -> None:
         self.parts = list(parts)
-        course = rise_and_cosine(steps, warmup)
+        course = Course(steps, warmup)
         self.schedules = [LambdaLR(part, course) for part in self.parts]
 
     def step(self) -> None:
@@ -47,10 +47,11 @@ def matrices_and_rest(
 
     With `muon_lr` 0 AdamW trains everything.
     """
-    outside = {id(model.get_input_embeddings().weight)}
-    if (head := model.get_output_embeddings()) is not None:
-        outside.add(id(head.weight))
-    matrices, rest = [], []
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    ends = (model.get_input_embeddings(), head)
+    outside = {id(p) for end in ends if end is not None for p in end.parameters()}
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for parameter in model.parameters():
         inside = muon_lr > 0 and parameter.ndim == 2 and id(parameter) not in outside
         (matrices if inside else rest).append(parameter)
@@ -60,13 +61,11 @@ def matrices_and_rest(
     return Optimizers(parts, steps, warmup)
 
 
-def rise_and_cosine(steps: int, warmup: float) -> "Course":
-    """Factor of the learning rate: rises over the first `warmup` share of steps, then a cosine to 0."""
-    return Course(steps, warmup)
-
-
 class Course:
-    """See `rise_and_cosine`."""
+    """Factor of the learning rate: it rises over the first share of steps, then falls to 0.
+
+    The fall is a cosine.
+    """
 
     def __init__(self, steps: int, warmup: float) -> None:
         self._steps, self._rise = max(steps, 1), max(1, round(steps * warmup))
@@ -84,9 +83,9 @@ def clip(model: nn.Module, norm: float) -> float:
 
 
 def check_finite(stage: str, step: int, **quantities: float) -> None:
-    """Raises DivergenceError, naming stage, step and quantity, at the first that is NaN or infinite."""
+    """Raises DivergenceError, naming step and quantity, at the first that is not finite."""
     for name, value in quantities.items():
         if not math.isfinite(value):
             raise DivergenceError(
-                f"{stage}: {name} became {value} at step {step}; lower {stage}.lr or look at the data"
+                f"{stage}: {name} became {value} at step {step}; lower {stage}.lr or see the data"
             )

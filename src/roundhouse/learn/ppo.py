@@ -1,7 +1,7 @@
 """Stage ppo: proximal policy optimisation of the supervised model against the reward model.
 
-Four models: the policy that learns, its frozen reference, the frozen reward model, and a critic that
-starts as a copy of the reward model. `train_step` is the algorithm, in numbered steps.
+Four models: the policy that learns, its frozen reference, the frozen reward model, and a critic
+that starts as a copy of the reward model. `train_step` is the algorithm, in numbered steps.
 """
 
 import copy
@@ -87,7 +87,13 @@ class Task(NamedTuple):
 
 
 def run(
-    raters: Path, sft_out: Path, reward_out: Path, out: Path, settings: Settings, seed: int, log: Log
+    raters: Path,
+    sft_out: Path,
+    reward_out: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
 ) -> None:
     """Trains the model in `sft_out` against that in `reward_out`; writes model, figures, samples.
 
@@ -241,7 +247,7 @@ def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tens
     reference = torch.zeros(len(order), width, device=order.device)
     values = torch.zeros_like(reference)
     scores = torch.zeros(len(order), device=order.device)
-    for rows in order.split(task.settings.minibatch):
+    for rows in torch.split(order, task.settings.minibatch):
         part = _trim(batch, rows)
         wide = part.responses.shape[1]
         logprobs = models.response_logprobs(task.reference, part, task.settings.temperature)
@@ -286,7 +292,7 @@ def _minibatches(state: State, task: Task) -> Iterator[Tensor]:
     block, device = task.settings, state.policy.device
     for _ in range(block.epochs):
         order = torch.randperm(block.batch, generator=state.generator, device=device)
-        yield from order.split(block.minibatch)
+        yield from torch.split(order, block.minibatch)
 
 
 def _with_room(prompts: Sequence[Sequence[int]], answers: sampling.Answers, task: Task) -> Batch:
@@ -302,7 +308,7 @@ def _with_room(prompts: Sequence[Sequence[int]], answers: sampling.Answers, task
 
 
 def _trim(batch: Batch, rows: Tensor) -> Batch:
-    """Some rows without the columns that are padding in all of them (one state after the end stays)."""
+    """Some rows, without columns that hold none of their tokens (one after the end stays)."""
     mask = batch.mask[rows]
     first = int(mask.any(dim=0).int().argmax())
     longest = int(batch.lengths[rows].max()) + 1

@@ -1,8 +1,9 @@
 """Stage reward: the reward model, and the judge that PPO never sees.
 
-Both learn from pairs of answers by the Bradley-Terry model with soft labels: -[p log s + (1 - p) log
-(1 - s)] with s = sigmoid(score a - score b). They share nothing but the supervised model they start
-from: the judge's prompts and raters are its own. So they train side by side, a process each.
+Both learn from pairs of answers by the Bradley-Terry model with soft labels: with s = sigmoid(score
+a - score b), the loss is -p log s - (1 - p) log(1 - s). They share nothing but the supervised model
+they start from: the judge's prompts and raters are its own. So they train side by side, a process
+each.
 """
 
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: 
         judged = _margins(load(out / "judge"), held_out)
         figures |= _with_interval("reward/judge_accuracy", judged, held_out, settings, seed)
     jsonl.write_json(out / "figures.json", figures)
-    jsonl.write_json(out / "calibration.json", {"bins": [part._asdict() for part in bins]})
+    jsonl.write_json(out / "calibration.json", {"bins": [_plain(part) for part in bins]})
 
 
 class Fitted(NamedTuple):
@@ -101,9 +102,7 @@ def fit(
     return Fitted(loss)
 
 
-def train(
-    scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log
-) -> float:
+def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log) -> float:
     """Trains in place; returns the mean loss a pair over the last epoch.
 
     Raises:
@@ -160,7 +159,7 @@ def measure(
 
 
 def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
-    """Weighted Bradley-Terry loss (a scalar) of margins [n] under soft labels p [n], weights [n]."""
+    """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n]."""
     losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
     return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
 
@@ -179,9 +178,7 @@ def _pair_loss(
     return pair_loss(first - second, p, weights)
 
 
-def _encode(
-    scorer: Scorer, pairs: Sequence[Pair]
-) -> list[tuple[list[int], list[int], list[int]]]:
+def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int], list[int]]]:
     tokenizer, limit = scorer.tokenizer, scorer.response_tokens
     prompts = text.encode_prompts(tokenizer, [x.prompt for x in pairs], scorer.prompt_tokens)
     first = text.encode_responses(tokenizer, [x.a for x in pairs], limit)
@@ -194,7 +191,8 @@ def _margins(scorer: Scorer, pairs: Sequence[Pair]) -> accuracy.Floats:
     prompts = [pair.prompt for pair in pairs]
     first = score(scorer, prompts, [pair.a for pair in pairs])
     second = score(scorer, prompts, [pair.b for pair in pairs])
-    return (numpy.array(first) - numpy.array(second)) * scorer.model.std
+    margins: accuracy.Floats = (numpy.array(first) - numpy.array(second)) * scorer.model.std
+    return margins
 
 
 def _with_interval(
@@ -216,6 +214,10 @@ def _with_interval(
 
 def _labels(pairs: Sequence[Pair]) -> accuracy.Floats:
     return numpy.array([pair.p for pair in pairs], dtype=numpy.float64)
+
+
+def _plain(part: accuracy.Bin) -> dict[str, float]:
+    return {"predicted": part.predicted, "observed": part.observed, "count": part.pairs}
 
 
 def _newest(pairs: Sequence[Pair], most: int) -> list[Pair]:

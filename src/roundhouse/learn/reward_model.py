@@ -1,8 +1,8 @@
 """A scalar score for an answer: a language model's trunk with a linear head.
 
-The reward model, the judge and (with one value a state) PPO's critic are of this kind. Scores leave it
-standardised: 0 is the mean and 1 the spread of the supervised model's own answers, so that the price
-of KL means the same in every round.
+The reward model, the judge and (with one value a state) PPO's critic are of this kind. Scores leave
+it standardised: 0 is the mean and 1 the spread of the supervised model's own answers, so that the
+price of KL means the same in every round.
 """
 
 import copy
@@ -64,7 +64,7 @@ class RewardModel(nn.Module):
         return (self._read(self._states(batch)[:, :-1]) - self.mean) / self.std
 
     def critic(self) -> "RewardModel":
-        """A copy whose own weights already standardise, so that training starts from these scores."""
+        """A copy whose own weights standardise, so that training starts from these scores."""
         twin = copy.deepcopy(self)
         with torch.no_grad():
             twin.head.weight /= self.std
@@ -105,7 +105,8 @@ class Scorer(NamedTuple):
 
 def from_policy(policy: Policy, pooling: Pooling) -> RewardModel:
     """A reward model on a copy of the policy's trunk; torch's seed makes its head."""
-    return RewardModel(copy.deepcopy(policy.model.base_model), pooling)
+    backbone: PreTrainedModel = copy.deepcopy(policy.model.base_model)  # type: ignore[assignment]
+    return RewardModel(backbone, pooling)
 
 
 @torch.no_grad()

@@ -1,11 +1,12 @@
 """The mathematics of PPO for language models: pure functions on tensors.
 
-Shapes: B answers, T response tokens (right-padded), V vocabulary. In every mask True means "counts".
-Index t of a per-token tensor belongs to the response's token t, and a value at t is that of the
-state *before* token t. `lengths` [B] counts response tokens, the end-of-sequence token included.
+Shapes: B answers, T response tokens (right-padded), V vocabulary. In every mask True means
+"counts". Index t of a per-token tensor belongs to the response's token t, and a value at t is that
+of the state *before* token t. `lengths` [B] counts response tokens, the end-of-sequence token
+included.
 
-The conventions are those of "The N Implementation Details of RLHF with PPO" (Huang et al., 2023) and
-of TRL's PPOTrainer up to 1.12.0, so that results can be compared number by number.
+The conventions are those of "The N Implementation Details of RLHF with PPO" (Huang et al., 2023)
+and of TRL's PPOTrainer up to 1.12.0, so that results can be compared number by number.
 """
 
 from typing import Literal, NamedTuple
@@ -57,7 +58,7 @@ def action_mask(lengths: Tensor, width: int) -> Tensor:
 
 
 def value_mask(lengths: Tensor, width: int) -> Tensor:
-    """[B, width]: True at the states that have a value, one more than actions: after the last token."""
+    """[B, width]: True at states that have a value: one more than actions, after the last token."""
     return torch.arange(width, device=lengths.device) < lengths[:, None] + 1
 
 
@@ -78,8 +79,8 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
 def kl_estimate(new: Tensor, reference: Tensor, kind: Literal["k1", "k3"] = "k1") -> Tensor:
     """Per-token estimate of KL(new || reference) from log-probabilities of tokens drawn from new.
 
-    k1 = log new/reference is unbiased and may be negative; k3 = r - 1 - log r with r = reference/new
-    is unbiased too, never negative and of lower variance (Schulman, "Approximating KL divergence").
+    k1 = log new/reference is unbiased and may be negative; k3 = r - 1 - log r, r = reference/new,
+    is unbiased too, never negative, of lower variance (Schulman, "Approximating KL divergence").
     """
     log_ratio = new - reference
     return log_ratio if kind == "k1" else torch.expm1(-log_ratio) + log_ratio
@@ -98,9 +99,9 @@ def token_rewards(
 ) -> Tensor:
     """Rewards [B, T]: -kl_coef * kl at each token, and the score once, at the answer's end.
 
-    The end is the state after the last token (index `length`), which has a value of its own; an answer
-    that fills the whole budget of `limit` tokens has no such state, and gets it at its last token.
-    `limit` is a setting, not the batch's width, so that rewards do not depend on the other answers.
+    The end is the state after the last token (index `length`), which has a value of its own; an
+    answer that fills the whole budget of `limit` tokens has no such state, and gets the score at
+    its last token. `limit` is a setting, not the batch's width: no reward depends on the others.
     """
     width = kl.shape[1]
     rewards = torch.where(action_mask(lengths, width), -kl_coef * kl, torch.zeros_like(kl))
@@ -140,10 +141,8 @@ def policy_loss(
         )
 
 
-def value_loss(
-    new: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float
-) -> ValueLoss:
-    """Half the squared error over the value mask, new predictions clipped around old; all [B, T]."""
+def value_loss(new: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float) -> ValueLoss:
+    """Half the squared error over the value mask, predictions clipped around old; all [B, T]."""
     clipped = old + (new - old).clamp(-clip, clip)
     plain_error, clipped_error = (new - returns) ** 2, (clipped - returns) ** 2
     loss = 0.5 * masked_mean(torch.maximum(plain_error, clipped_error), mask)
@@ -152,7 +151,7 @@ def value_loss(
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """1 - Var(returns - values) / Var(returns) over the mask: 1 is a perfect critic, 0 a constant."""
+    """1 - Var(returns - values) / Var(returns) over the mask: 1 is perfect, 0 a constant."""
     error, wanted = (returns - values)[mask], returns[mask]
     return 1 - error.var(unbiased=False) / wanted.var(unbiased=False).clamp(min=1e-8)
 
@@ -168,7 +167,7 @@ class KlController:
         self.coef, self._target, self._horizon = coef, target, horizon
 
     def update(self, kl: float, episodes: int) -> None:
-        """Tells the mean KL of an answer, in nats, over the last `episodes`; target 0 keeps coef."""
+        """Takes in the mean KL of an answer, in nats, over `episodes`; target 0 keeps coef."""
         if self._target > 0:
             error = min(max(kl / self._target - 1, -0.2), 0.2)
             self.coef *= 1 + error * episodes / self._horizon

@@ -1,6 +1,7 @@
 """Answers from a policy: batched decoding with a key-value cache, any Hugging Face causal model.
 
-No top-k, no top-p, no minimum length: what is sampled is the distribution that training differentiates.
+No top-k, no top-p, no minimum length: answers come from the distribution that training
+differentiates.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Messages
 from roundhouse.settings import ModelSettings
 
-#: Rows are taken out of the cache once this share of them has finished; each removal copies the rest.
+#: Rows leave the cache once this share of them has finished; each removal copies the others.
 _REMOVE_FROM = 0.1
 
 

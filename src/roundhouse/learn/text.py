@@ -49,10 +49,11 @@ def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Messages], limit: int
 ) -> list[list[int]]:
     """Tokens of each prompt up to where the answer starts; one over `limit` loses its beginning."""
-    texts = tokenizer.apply_chat_template(
-        [list(prompt) for prompt in prompts], tokenize=False, add_generation_prompt=True
-    )
-    return [ids[-limit:] for ids in _ids(tokenizer, list(texts))]
+    texts = [
+        str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+        for prompt in prompts
+    ]
+    return [ids[-limit:] for ids in _ids(tokenizer, texts)]
 
 
 def encode_responses(
@@ -96,9 +97,7 @@ def collate(
         masks.append([0] * before + [1] * (len(prompt) + len(response)) + [0] * after)
     mask = torch.tensor(masks, device=device)
     lengths = torch.tensor([len(ids) for ids in responses], device=device)
-    return Batch(
-        torch.tensor(rows, device=device), mask, positions_of(mask), lengths, prompt_width
-    )
+    return Batch(torch.tensor(rows, device=device), mask, positions_of(mask), lengths, prompt_width)
 
 
 def positions_of(mask: Tensor) -> Tensor:

@@ -31,14 +31,14 @@ PLAIN_TEMPLATE = (
 
 
 def word_level(vocabulary: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of lower-case words and marks of punctuation; all but the given ones are <unk>."""
+    """A tokenizer of lower-case words and marks; all but the given ones are <unk>."""
     words = [*SPECIAL, *sorted(set(vocabulary) - set(SPECIAL))]
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     # Joins words with spaces and takes the space before punctuation away, so that text stays text.
     core.decoder = decoders.WordPiece(prefix="##", cleanup=True)
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         pad_token="<pad>",
         bos_token="<bos>",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from roundhouse import model_folder
 from roundhouse import settings as settings_module
 from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.ledger import Ledger
@@ -129,6 +130,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     settings = settings_module.check(raw, where=source.name)
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
+    _check_base(places.root, settings.model.base)
     previous = last_tag(places.root)
     _enough_feedback(request, settings, places, ledger, previous)
     text = workspace.settings_text(source, raw, changed=bool(request.overrides))
@@ -147,6 +149,13 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
     settings = settings_module.load(folder / workspace.SETTINGS_FILE)
     accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
+
+
+def _check_base(root: Path, base: str) -> None:
+    """Refuses a model folder before a number is taken; a hub's name is tried by the stage."""
+    folder = root / Path(base).expanduser()
+    if base != "scratch" and (folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1):
+        model_folder.check(folder)
 
 
 def _enough_feedback(

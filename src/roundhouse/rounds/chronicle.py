@@ -21,7 +21,8 @@ from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.progress import Progress
 from roundhouse.rounds.publish import publish
 from roundhouse.rounds.stages import StageResult
-from roundhouse.tracking import Data, Tracker
+from roundhouse.projection import Data
+from roundhouse.tracking import Tracker
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from roundhouse.errors import StageError
@@ -23,7 +22,7 @@ def collect(this: Round) -> Report | None:
         return None
     file = this.workspace / "logs" / "simulated.jsonl"
     _simulate(this, file)
-    return ingest(this.ledger, file, "jsonl", now=datetime.now(UTC))
+    return ingest(this.ledger, file, "jsonl")
 
 
 def _simulate(this: Round, file: Path) -> None:

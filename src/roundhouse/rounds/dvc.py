@@ -10,6 +10,7 @@ from pathlib import Path
 from roundhouse.environment import environment
 from roundhouse.errors import RoundhouseError
 from roundhouse.locations import Locations
+from roundhouse.model_folder import ROOT_VARIABLE
 
 
 def command(*args: str) -> list[str]:
@@ -23,6 +24,7 @@ def process_environment(workspace: Path, root: Path) -> dict[str, str]:
     env["PYTHONPATH"] = os.pathsep.join([str(workspace / "src"), str(workspace)])
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["PYTHONUNBUFFERED"] = "1"
+    env[ROOT_VARIABLE] = str(root)
     return env
 
 

@@ -12,6 +12,9 @@ from roundhouse.rounds.begin import Round
 from roundhouse.rounds.git import run
 from roundhouse.rounds.stages import STAGES
 from roundhouse.rounds.workspace import DATA_POINTER
+from roundhouse.simulate import outcome
+
+ANSWERS = Path("out") / "evaluate" / "answers.jsonl"
 
 
 def make(
@@ -29,7 +32,7 @@ def make(
         "reasons": list(reasons),
         "data_version": data_version(this.workspace),
         "commit": tag_commit(this),
-        "metrics": figures(this.workspace) | simulation_figures(this),
+        "metrics": figures(this.workspace) | _simulation(this),
         "seconds": dict(seconds),
         "workspace": str(this.workspace),
         "previous": this.previous,
@@ -47,6 +50,13 @@ def figures(workspace: Path) -> dict[str, float]:
         if path.exists():
             found |= jsonl.read_json(path)
     return found
+
+
+def _simulation(this: Round) -> dict[str, float]:
+    """What only the simulation knows; made after the decision, for people to read."""
+    if not this.settings.simulate.enabled or not (this.workspace / ANSWERS).exists():
+        return {}
+    return outcome.figures(this.workspace, this.settings.seed)
 
 
 def data_version(workspace: Path) -> str:

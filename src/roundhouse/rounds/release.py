@@ -10,8 +10,9 @@ from roundhouse.hashes import sha256_folder
 from roundhouse.ledger import Champion, Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects
-from roundhouse.rounds.begin import Settings, read_settings
+from roundhouse.rounds.begin import read_settings
 from roundhouse.rounds.publish import CHAMPION_ALIAS
+from roundhouse.settings import Settings
 from roundhouse.tracking import Tracker
 
 
@@ -83,6 +84,13 @@ def talk(places: Locations, ledger: Ledger, temperature: float) -> Callable[[str
         raise UsageError("there is no champion yet: no round was promoted; see `roundhouse rounds`")
     folder = published_model(places, champion.round, champion.sha256)
     settings = read_settings(places.root, tag_name(champion.round))
-    from roundhouse.learn.answering import answerer  # noqa: PLC0415 - torch, only for talking
+    from roundhouse.learn.models import load  # noqa: PLC0415 - torch, only for talking
+    from roundhouse.learn.sampling import answer  # noqa: PLC0415 - as above
 
-    return answerer(folder, settings.model, temperature, settings.seed)
+    policy = load(folder)
+
+    def reply(prompt: str) -> str:
+        chat = [{"role": "user", "content": prompt}]
+        return answer(policy, [chat], settings.model, temperature, settings.seed)[0].text
+
+    return reply

@@ -10,7 +10,7 @@ from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_file, sha256_folder
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.champion import current_champion
+from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.inputs import Inputs, Partition
 from roundhouse.rounds.workspace import DATA_POINTER
@@ -27,6 +27,7 @@ def take_snapshot(this: Round) -> Inputs:
     done = inputs_module.read(this.workspace)
     if done:
         check_partitions(this.workspace, done.partitions)
+        _fetch_champion(this, done)
         return done
     before = this.previous_inputs
     partitions = dict(before.partitions) if before else {}
@@ -50,6 +51,7 @@ def take_snapshot(this: Round) -> Inputs:
         accepted=tuple(check for check, _ in this.accept),
         partitions=partitions,
     )
+    _fetch_champion(this, frozen)
     inputs_module.write(this.workspace, frozen)
     return frozen
 
@@ -70,7 +72,12 @@ def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
             raise DataError(f"{folder / name} differs from its record: run `roundhouse audit verify`")
 
 
+def _fetch_champion(this: Round, inputs: Inputs) -> None:
+    """The evaluation compares with it; what an earlier try fetched is fetched again, and checked."""
+    if inputs.champion:
+        fetch_champion(inputs.champion, this.workspace, this.places)
+
+
 def _base_hash(this: Round) -> str:
-    base = Path(this.settings.model.base)
-    folder = base if base.is_absolute() else this.places.root / base
+    folder = this.places.root / Path(this.settings.model.base).expanduser()
     return sha256_folder(folder) if folder.is_dir() else this.settings.model.base

@@ -1,7 +1,7 @@
 """A round of rating: who rates which pair, the check items in between, and what else people send.
 
 Of the pairs, a part is rated by three people and the rest by one. Beside choices, raters send
-stars, corrections, demonstrations and flags. A label is never wasted on the wrong side of the split.
+stars, corrections, demonstrations and flags. No label is wasted on the wrong side of the split.
 """
 
 from collections import Counter
