@@ -1,4 +1,4 @@
-"""Stage `raters`: who agrees with whom, how far each is believed, and the votes as training pairs."""
+"""Stage `raters`: who agrees with whom, who is believed how far, and votes as training pairs."""
 
 from pathlib import Path
 

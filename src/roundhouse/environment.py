@@ -8,6 +8,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from roundhouse import jsonl
+from roundhouse.rounds.lock import is_held
+
 #: Nothing is sent to anyone. MLflow takes only the word `true` for DO_NOT_TRACK.
 PRIVATE = {
     "DO_NOT_TRACK": "true",
@@ -17,6 +20,7 @@ PRIVATE = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ITERATIVE_DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
@@ -43,20 +47,35 @@ PREFECT = {
 QUIET = {"MPLBACKEND": "Agg", "TOKENIZERS_PARALLELISM": "false"}
 
 
+#: Held by `roundhouse up` while it runs, and where it says at which addresses.
+UP_LOCK, UP_FILE = Path("state") / "up.lock", Path("state") / "up.json"
+
+
 def environment(root: Path, given: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables to lay over a process's own environment, for the checkout at `root`.
 
-    Places that a person has chosen in `given` stay: MLFLOW_TRACKING_URI, PREFECT_HOME,
-    MPLCONFIGDIR.
+    What a person has chosen in `given` stays: MLFLOW_TRACKING_URI, PREFECT_API_URL, PREFECT_HOME,
+    MPLCONFIGDIR. While `roundhouse up` runs here, its servers are used.
     """
     state = root.resolve() / "state"
     places = {
         "MLFLOW_TRACKING_URI": mlflow_uri(root),
         "MPLCONFIGDIR": str(state / "cache" / "matplotlib"),
         "PREFECT_HOME": str(state / "prefect"),
+        **running_servers(root),
     }
     chosen = {name: given.get(name) or value for name, value in places.items()}
-    return PRIVATE | MLFLOW | PREFECT | QUIET | chosen
+    # A proxy that the machine is set up with must not get to see what stays on it.
+    direct = ",".join(filter(None, [given.get("NO_PROXY"), "127.0.0.1", "localhost"]))
+    return PRIVATE | MLFLOW | PREFECT | QUIET | chosen | {"NO_PROXY": direct, "no_proxy": direct}
+
+
+def running_servers(root: Path) -> dict[str, str]:
+    """PREFECT_API_URL and MLFLOW_TRACKING_URI of a live `roundhouse up`; empty where none runs."""
+    if not (root / UP_FILE).exists() or not is_held(root / UP_LOCK):
+        return {}
+    servers: dict[str, str] = jsonl.read_json(root / UP_FILE)["servers"]
+    return servers
 
 
 def mlflow_uri(root: Path) -> str:

@@ -52,12 +52,10 @@ class Spool:
                     points.append(point)
         return points
 
-    def sent(self) -> int:
-        """Remembers that everything up to here arrived; returns the byte position."""
-        state = {"run": self._run_id, "first": self._first}
-        state |= {"offset": self._offset, "steps": self._steps}
-        jsonl.write_json(self._state_path, state)
-        return self._offset
+    def sent(self) -> None:
+        """Remembers that everything up to here arrived."""
+        position: dict[str, Any] = {"offset": self._offset, "steps": self._steps}
+        jsonl.write_json(self._state_path, position | {"run": self._run_id, "first": self._first})
 
     def _load(self) -> dict[str, Any]:
         try:

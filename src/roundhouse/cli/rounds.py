@@ -88,6 +88,8 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
     # Prefect tells on the terminal what our own lines say better; its UI still gets everything.
     env.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     env["PYTHONPATH"] = os.pathsep.join([str(places.root / "src"), str(places.root)])
+    # Prefect makes its folder, but not the folders above it.
+    Path(env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows", json.dumps(request), str(result)]
     process = subprocess.Popen(command, cwd=places.root, env=env, stdin=subprocess.DEVNULL)
     while True:

@@ -2,28 +2,27 @@
 
 import argparse
 
+from roundhouse import services
 from roundhouse.cli.output import here
-from roundhouse.services import Plan, up
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the command of this module."""
-    text = "Prefect, MLflow and the schedule on this machine, until Ctrl-C"
-    command = commands.add_parser("up", help=text, description=text)
+    command = commands.add_parser("up", help="Prefect, MLflow and the schedule on this machine")
     command.add_argument("--cron", metavar="EXPR", help='such as "0 2 * * 1"; none: no schedule')
-    command.add_argument("--timezone", default="UTC", metavar="ZONE", help="of --cron")
     command.add_argument("--min-feedback", type=int, metavar="N", help="skip below N new rows")
-    command.add_argument("--prefect-port", type=int, default=4200, metavar="PORT")
-    command.add_argument("--mlflow-port", type=int, default=5000, metavar="PORT")
-    command.set_defaults(run=_up)
+    command.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
+    command.add_argument("--prefect-port", type=int, default=4200)
+    command.add_argument("--mlflow-port", type=int, default=5000)
+    command.set_defaults(run=_up, json=False)
 
 
 def _up(options: argparse.Namespace) -> int:
-    plan = Plan(
-        options.cron,
-        options.min_feedback,
-        options.timezone,
-        options.prefect_port,
-        options.mlflow_port,
+    plan = services.Plan(
+        cron=options.cron,
+        min_feedback=options.min_feedback,
+        timezone=options.timezone,
+        prefect_port=options.prefect_port,
+        mlflow_port=options.mlflow_port,
     )
-    return up(here().root, plan)
+    return services.up(here().root, plan)
