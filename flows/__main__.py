@@ -1,6 +1,6 @@
 """`python -m flows REQUEST RESULT`: one round in this process, for the command line.
 
-REQUEST is JSON, the flow's parameters; the round's record, or its error, is written to the file RESULT.
+REQUEST is JSON, the flow's parameters. The round's record, or its error, is written to RESULT.
 """
 
 import json

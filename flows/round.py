@@ -1,8 +1,8 @@
 """A round of RLHF, from the raters' feedback to a released, or held, model.
 
 Schedule: `roundhouse up --cron`, or by hand with `roundhouse round`; a killed round goes on with
-`roundhouse resume N`. It leaves behind one git tag `round-NNNN`, one partition of data/feedback in DVC,
-one MLflow run with a child for every stage, one registered model version, and one row in the ledger.
+`roundhouse resume N`. It leaves behind one git tag `round-NNNN`, one partition of data/feedback in
+DVC, one MLflow run with a child for every stage, one model version, and one row in the ledger.
 """
 
 from pathlib import Path

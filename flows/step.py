@@ -17,7 +17,7 @@ def _step(name: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> An
 def step(name: str, work: Callable[..., T], *arguments: Any) -> T:
     """Runs `work(*arguments)` as a Prefect task called `name`.
 
-    Nothing is cached or stored by Prefect: what a step leaves lies in files, and every step finds out
-    by itself whether it was done.
+    Nothing is cached or stored by Prefect: what a step leaves lies in files, and every step finds
+    out by itself whether it was done.
     """
     return cast(T, _step(name, work, arguments))

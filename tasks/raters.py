@@ -1,23 +1,24 @@
-"""Stage `raters`: who agrees with whom, who is believed how far, and votes as training pairs."""
+"""Stage raters: who agrees with whom, who is believed how far, and votes as training pairs."""
 
 from pathlib import Path
 
-from roundhouse import jsonl, settings
-from roundhouse.raters import stage
+from roundhouse.stage import Stage, run
 
 
-def main() -> None:
+def work(stage: Stage) -> None:
     """Reads data/feedback and out/validate, writes out/raters."""
-    params = settings.load(Path("params.yaml"))
-    stage.run(
+    from roundhouse.raters import stage as raters  # noqa: PLC0415 - pandas takes a second
+
+    settings = stage.settings
+    raters.run(
         Path("data/feedback"),
-        Path("out/validate"),
-        Path("out/raters"),
-        params.raters,
-        params.split,
-        jsonl.read_json(Path("inputs.json")),
+        stage.of("validate"),
+        stage.out,
+        settings.raters,
+        settings.split,
+        stage.inputs,
     )
 
 
 if __name__ == "__main__":
-    main()
+    run("raters", work)

@@ -1,22 +1,17 @@
-"""Stage `validate`: which rows of the feedback a round may use, and whether it may go on."""
+"""Stage validate: which rows of the feedback a round may use, and whether it may go on."""
 
 from pathlib import Path
 
-from roundhouse import jsonl, settings
-from roundhouse.checks import stage
+from roundhouse.stage import Stage, run
 
 
-def main() -> None:
+def work(stage: Stage) -> None:
     """Reads data/feedback, writes out/validate."""
-    params = settings.load(Path("params.yaml"))
-    stage.run(
-        Path("data/feedback"),
-        Path("out/validate"),
-        params.validation,
-        params.split,
-        jsonl.read_json(Path("inputs.json")),
-    )
+    from roundhouse.checks import stage as checks  # noqa: PLC0415 - pandas and GX take seconds
+
+    settings = stage.settings
+    checks.run(Path("data/feedback"), stage.out, settings.validation, settings.split, stage.inputs)
 
 
 if __name__ == "__main__":
-    main()
+    run("validate", work)

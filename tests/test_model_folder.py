@@ -31,7 +31,7 @@ def test_the_real_model_passes(shared: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="no such model folder; check model.base"):
+    with pytest.raises(ModelError, match=r"no such model folder; check model\.base"):
         model_folder.check(tmp_path / "none")
 
 

@@ -13,7 +13,7 @@
     ├── TrackingError               1   MLflow did not take something; a round goes on without it
     ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
     ├── DivergenceError             1   training produced NaN or infinity
-    └── Blocked                     3   a check wants a person; the round keeps its number and record
+    └── Blocked                     3   a check wants a person; the round keeps number and record
 
 A message is one line: what is wrong, where, and what to do about it.
 """

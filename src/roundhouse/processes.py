@@ -42,6 +42,28 @@ def kill_group(group: int) -> None:
         return
 
 
+def children(parent: int) -> list[int]:
+    """The processes that a process has started itself and that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            ancestor = status.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1]
+        except (OSError, IndexError):
+            continue
+        if int(ancestor) == parent:
+            found.append(int(status.parent.name))
+    return found
+
+
+def ask(pids: list[int], number: signal.Signals = signal.SIGTERM) -> None:
+    """Sends a signal to processes, some of which may be gone."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
 def marked(value: str) -> Iterator[int]:
     """Live processes whose environment has a mark that begins with this value, ours left out."""
     entry = f"{MARK}={value}".encode()
@@ -58,20 +80,12 @@ def marked(value: str) -> Iterator[int]:
 def sweep(value: str, patience: float = 5.0) -> list[int]:
     """Ends all marked processes: asked first, killed when the patience (seconds) is over."""
     found = list(marked(value))
-    _signal_all(found, signal.SIGTERM)
+    ask(found)
     until = time.monotonic() + patience
     while (left := list(marked(value))) and time.monotonic() < until:
         time.sleep(0.1)
     while left:
-        _signal_all(left, signal.SIGKILL)
+        ask(left, signal.SIGKILL)
         time.sleep(0.05)
         left = list(marked(value))
     return found
-
-
-def _signal_all(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            continue

@@ -183,13 +183,16 @@ class Machine:
     def stop(self) -> None:
         """Ends every service, last started first, and everything they left behind.
 
-        Flow runs have sessions of their own, so they are found by their mark, while the server can
-        still hear how they ended.
+        A flow run has a session of its own. It is asked to end while the servers can still hear how
+        it ended: it stops its stage and closes its runs. What does not is found by its mark.
         """
         for place, group in reversed(list(enumerate(self.services))):
             for service in group:
-                if service.process is not None:
-                    processes.end(service.process, PATIENCE, service.how)
+                if service.process is None:
+                    continue
+                if group is self.services[-1]:
+                    processes.ask(processes.children(service.process.pid))
+                processes.end(service.process, PATIENCE, service.how)
             processes.sweep(f"{self._mark}.{place}")
         (self.root / UP_FILE).unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What every program in tasks/ runs: one stage, in the round's clone, with an end that the flow can read."""
+"""What every program in tasks/ runs: one stage, in the round's clone, and how it tells its end."""
 
 import sys
 from collections.abc import Callable
