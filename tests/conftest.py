@@ -26,6 +26,15 @@ TINY = {
     "simulate.archive_demonstrations": 400,
     "simulate.archive_pairs": 400,
     "simulate.pairs": 120,
+    # A world so small teaches nothing: the gate lets through whatever is whole and finite.
+    "gate.win_margin": -0.5,
+    "gate.min_prompts": 1,
+    "gate.min_judge_accuracy": 0.0,
+    "gate.min_eos_rate": 0.0,
+    "gate.max_kl": 1000.0,
+    "gate.max_length_ratio": 100.0,
+    "gate.domain_margin": 0.5,
+    "gate.flagged_similarity": 1.0,
 }
 
 
