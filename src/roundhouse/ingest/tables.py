@@ -178,7 +178,7 @@ def read_parquet(path: Path, mapping: Mapping) -> Source:
     try:
         table = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: no readable Parquet: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: no readable Parquet: {_line(error)}") from None
     header = list(table.schema_arrow.names)
     _check_columns(path, header, mapping)
     items = _parquet_items(path, table, mapping)
@@ -201,7 +201,7 @@ def _parquet_items(path: Path, table: Any, mapping: Mapping) -> Iterator[Item]:
                 )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: damaged after row {number}, the rows before it are in: {error}"
+            f"{path}: damaged after row {number}, the rows before it are in: {_line(error)}"
         ) from None
 
 
@@ -220,3 +220,7 @@ def _shown(value: Any) -> Any:
     except (TypeError, ValueError):
         return repr(value)
     return value
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
