@@ -140,6 +140,17 @@ def test_a_path_that_is_no_file_is_one_line(ledger: Ledger, tmp_path: Path, form
     refused(ledger, pipe, format, "not a regular file")
 
 
+def test_a_file_of_any_name(ledger: Ledger, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/-rf\n\xff\x1b[2J.jsonl"))
+    path.write_bytes(line())
+    report = ingest(ledger, path, "jsonl", now=NOW)
+    assert report.accepted == 1 and report.lines()[0].isprintable()
+    path.write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        ingest(ledger, path, "jsonl", now=NOW)
+    assert str(caught.value).isprintable()
+
+
 def refused(ledger: Ledger, path: Path, format: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         ingest(ledger, path, format, now=NOW)
