@@ -64,52 +64,6 @@ model = AutoModelForCausalLM.from_pretrained("model")
 model.generate(torch.tensor([[1, 2]]), max_new_tokens=2, pad_token_id=0)
 """
 
-def run(*command):
-    subprocess.run(command, check=True)
-dvc = [sys.executable, "-m", "dvc"]
-run("git", "init", "--quiet")
-run(*dvc, "init", "--quiet")
-Path("data").write_text("1")
-Path("dvc.yaml").write_text("stages: {copy: {cmd: cp data out, deps: [data], outs: [out]}}")
-run(*dvc, "remote", "add", "--default", "here", str(Path("remote").absolute()))
-run(*dvc, "repro", "--quiet")
-run(*dvc, "push", "--quiet")
-run(*dvc, "status", "--cloud")
-"""
-
-GREAT_EXPECTATIONS = """
-import great_expectations as gx, pandas as pd
-context = gx.get_context(mode="ephemeral")
-context.variables.progress_bars = {"globally": False}
-asset = context.data_sources.add_pandas("p").add_dataframe_asset("a")
-batch = asset.add_batch_definition_whole_dataframe("b")
-frame = pd.DataFrame({"rater": ["r1", None]})
-suite = gx.ExpectationSuite(name="s")
-suite.add_expectation(gx.expectations.ExpectColumnValuesToNotBeNull(column="rater"))
-definition = context.validation_definitions.add(
-    gx.ValidationDefinition(name="v", data=batch, suite=context.suites.add(suite)))
-assert not definition.run(batch_parameters={"dataframe": frame}).success
-"""
-
-TRANSFORMERS = """
-import accelerate, datasets, torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
-config = LlamaConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=8,
-                     intermediate_size=8)
-LlamaForCausalLM(config).save_pretrained("model")
-model = AutoModelForCausalLM.from_pretrained("model")
-model.generate(torch.tensor([[1, 2]]), max_new_tokens=2, pad_token_id=0)
-"""
-
-PREFECT = """
-import json
-from prefect import flow
-@flow
-def nothing():
-    return None
-nothing()
-"""
-
 
 def run(code: str, folder: Path) -> list[str]:
     """Runs a program under the hook; returns what it tried to reach."""
