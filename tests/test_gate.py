@@ -115,7 +115,7 @@ def test_no_figures_at_all_hold() -> None:
     assert {"finite", "win-rate", "no-judge", "domains"} <= set(decision.failed)
 
 
-@pytest.mark.parametrize("name", ["simulation/win_rate", "evaluate/simulation/win_rate"])
+@pytest.mark.parametrize("name", ["simulation/win_rate/reference", "simulation/utility"])
 def test_the_truth_of_the_simulation_cannot_reach_the_gate(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         decide(GOOD | {name: 0.9})

@@ -11,7 +11,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_folder(folder: Path) -> str:
-    """Hex digest over the relative names and digests of all files below a folder, sorted by name."""
+    """Hex digest over the names and digests of all files below a folder, sorted by name."""
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""Where a checkout keeps its state. Everything lies under it, unless the environment says otherwise.
+"""Where a checkout keeps its state: under itself, unless the environment says otherwise.
 
 ROUNDHOUSE_LEDGER_URL     SQLAlchemy URL of the ledger   (default: SQLite in state/)
 MLFLOW_TRACKING_URI       tracking store or server       (default: SQLite in state/mlflow/)
