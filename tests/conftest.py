@@ -102,10 +102,16 @@ def roundhouse() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def command_environment(root: Path) -> dict[str, str]:
-    """The environment in which a checkout's own code is what runs."""
+    """The environment in which a checkout's own code runs, and nothing leaves the machine."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-    env["PYTHONPATH"] = os.pathsep.join([str(root / "src"), str(root)])
-    return env
+    guard = PROJECT / "tests" / "offline"
+    env["PYTHONPATH"] = os.pathsep.join([str(root / "src"), str(root), str(guard)])
+    return env | {"ROUNDHOUSE_OFFLINE_LOG": str(outward_log(root))}
+
+
+def outward_log(root: Path) -> Path:
+    """Where processes of a checkout write what they tried to reach outside this machine."""
+    return root / "state" / "outward.jsonl"
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import outward_log
 from tests.rounds.conftest import Command, Played, tracked_state
 
 from roundhouse import jsonl
@@ -126,6 +127,11 @@ def test_ledger_tag_registry_and_bytes_carry_the_same_digests(played: Played) ->
         assert version.tags["roundhouse.data_version"] == row.data_version
     alias = client.get_model_version_by_alias("roundhouse", "champion")
     assert alias.version == decisions[-1].version
+
+
+def test_nothing_left_the_machine(played: Played) -> None:
+    log = outward_log(played.root)
+    assert not log.exists(), log.read_text(encoding="utf-8")
 
 
 def test_progress_is_plain_lines_in_a_log(played: Played) -> None:
