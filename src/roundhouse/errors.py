@@ -10,8 +10,10 @@
     ├── ModelError                  2   a model folder is missing, damaged or unsafe
     ├── DataError                   1   bytes differ from the record that was made of them
     ├── StageError                  1   a stage's process ended badly
+    ├── TrackingError               1   MLflow did not take something; a round goes on without it
+    ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
     ├── DivergenceError             1   training produced NaN or infinity
-    └── Blocked                     3   a check wants a person; the round keeps its number and record
+    └── Blocked                     3   a check wants a person; the round keeps number and record
 
 A message is one line: what is wrong, where, and what to do about it.
 """
@@ -65,6 +67,14 @@ class DataError(RoundhouseError):
 
 class StageError(RoundhouseError):
     """A stage's process ended badly."""
+
+
+class TrackingError(RoundhouseError):
+    """MLflow did not take something. The files hold it all: the same call later makes up for it."""
+
+
+class ServiceError(RoundhouseError):
+    """A server of `roundhouse up` did not start, or another `up` runs already."""
 
 
 class DivergenceError(RoundhouseError):

@@ -1,7 +1,7 @@
 """How a stage tells how far it is: JSON lines that the flow shows and passes on to tracking.
 
-A line is `{"step": 3, "total": 30, "time": 1767225600.0, "metrics": {"ppo/kl": 0.8}}`. The file lies
-outside the stage's outputs, so that times never enter the hash of a result.
+A line is `{"step": 3, "total": 30, "time": 1767225600.0, "metrics": {"ppo/kl": 0.8}}`. The file
+lies outside the stage's outputs, so that times never enter the hash of a result.
 """
 
 import json

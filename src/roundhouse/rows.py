@@ -35,6 +35,7 @@ REASONS: dict[str, str] = {
     "lone_surrogate": "the text was cut inside a character; export it again",
     "missing_field": "add the field, in the file or with --map or --set",
     "no_time_zone": "write the zone of created_at, such as Z or +05:30",
+    "not_csv": "quote cells as CSV does, and double the quotes within",
     "not_finite": "numbers are finite; leave the field out where there is none",
     "not_json": "each line is one JSON object",
     "not_object": "each line is one JSON object in braces",
@@ -211,4 +212,3 @@ ROW: TypeAdapter[Any] = TypeAdapter(
 _KINDS = (Comparison, Rating, Correction, Demonstration, Flag)
 FIELDS = frozenset(name for kind in _KINDS for name in kind.__annotations__)
 """Every field that some kind of row has."""
-KINDS = ("comparison", "rating", "correction", "demonstration", "flag")

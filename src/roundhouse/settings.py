@@ -1,4 +1,4 @@
-"""params.yaml as frozen, typed settings. An unknown key, a wrong type or a contradiction is an error.
+"""params.yaml as frozen, typed settings; unknown keys, wrong types, contradictions are errors.
 
 `load` is the only door. Every field says what it sets, in which unit. Secrets never stand here: a
 database or server with a password is named by an environment variable (see `locations.py`).
@@ -68,7 +68,7 @@ class ModelSettings(Block):
 
 
 class SplitSettings(Block):
-    """Which prompts train, which teach the judge, and which only measure: by salted hash, for ever."""
+    """Which prompts train, teach the judge, or only measure: by salted hash, for ever."""
 
     salt: Annotated[str, Field(min_length=1)]
     """Changing it moves every prompt to another side: never do that between rounds."""
@@ -92,7 +92,7 @@ class ValidateSettings(Block):
     min_rows: WholeNumber
     """Fewest usable rows in a round's new partition; fewer block the round."""
     max_excluded_share: Share
-    """Largest share of a new partition that single-row checks may exclude before the round blocks."""
+    """Largest share of a new partition that row checks may exclude before the round blocks."""
     max_rater_share: Share
     """Largest share of a new partition from one rater (judged from five raters on)."""
     choice_balance: Share
@@ -117,7 +117,7 @@ class RaterSettings(Block):
     min_weight: Share
     """Lowest weight a rater in state ok or watch can fall to."""
     alarm_drop: Share
-    """Fall of pool agreement (alpha) against the last round that warns, if its interval excludes 0."""
+    """Fall of the pool's alpha since the last round that warns, if its interval excludes 0."""
     block_on_alarm: bool
     """Whether that fall blocks the round until a person accepts it."""
     max_region_loss: Share
@@ -190,7 +190,7 @@ class PpoSettings(Block):
     temperature: Positive
     """Sampling temperature; it divides the logits in every log-probability too."""
     missing_eos: Literal["replace", "subtract"]
-    """What happens to the score of an answer that never ends: replaced, or lowered by the penalty."""
+    """An answer that never ends has its score replaced, or lowered, by the penalty."""
     eos_penalty: float
     """The replacing score (`replace`), or the amount taken off (`subtract`)."""
     reward_clip: Positive
@@ -222,7 +222,9 @@ class GateSettings(Block):
     """The rules that promote, hold or block."""
 
     win_margin: Annotated[float, Field(ge=-0.5, le=0.5)]
-    """The win rate's lower bound must reach 0.5 plus this (negative: non-inferiority)."""
+    """The win rate's lower bound must exceed 0.5 plus this (negative: non-inferiority)."""
+    min_prompts: Count
+    """Fewest evaluation prompts that a win rate is believed from; smaller domains are pooled."""
     min_judge_accuracy: Share
     """The judge's lower bound on held-out pairs must exceed this, or the round holds: no-judge."""
     max_kl: Positive
@@ -298,7 +300,7 @@ class Settings(Block):
     publish: PublishSettings
     simulate: SimulateSettings
     schedule: ScheduleSettings
-    probes: list[Annotated[str, Field(min_length=1)]]
+    probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
 
 
@@ -318,7 +320,9 @@ def load_raw(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     except FileNotFoundError:
         raise SettingsError(f"{path}: no such settings file; give one with --params") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(
+            f"{path}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(raw, dict):
         raise SettingsError(f"{path}: expected a mapping of settings, found {type(raw).__name__}")
     for override in overrides:

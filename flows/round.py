@@ -1,0 +1,72 @@
+"""A round of RLHF, from the raters' feedback to a released, or held, model.
+
+Schedule: `roundhouse up --cron`, or by hand with `roundhouse round`; a killed round goes on with
+`roundhouse resume N`. It leaves behind one git tag `round-NNNN`, one partition of data/feedback in
+DVC, one MLflow run with a child for every stage, one model version, and one row in the ledger.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.step import step
+from roundhouse.errors import Blocked
+from roundhouse.rounds.begin import Request, Skipped, open_round
+from roundhouse.rounds.chronicle import Chronicle
+from roundhouse.rounds.collect import collect
+from roundhouse.rounds.decide import decide
+from roundhouse.rounds.snapshot import take_snapshot
+from roundhouse.rounds.stages import STAGES
+
+
+@flow(name="rlhf-round", persist_result=False)
+def rlhf_round(
+    root: str = ".",
+    params: str = "params.yaml",
+    overrides: list[str] | None = None,
+    allow_dirty: bool = False,
+    accept: dict[str, str] | None = None,
+    resume: int | None = None,
+    min_feedback: int | None = None,
+) -> State[dict[str, Any]]:
+    """Runs one round and names its result: Promoted, Held, Blocked or Skipped.
+
+    Args:
+        root: the checkout.
+        params: settings file in it.
+        overrides: `section.key=value`, for this round alone.
+        allow_dirty: carry edited tracked code into the round and record it.
+        accept: checks that a person accepts, each with the reason.
+        resume: number of a round to finish.
+        min_feedback: skip below this many new rows; None takes the setting.
+    """
+    request = Request(
+        root=Path(root).resolve(),
+        params=Path(params),
+        overrides=tuple(overrides or ()),
+        allow_dirty=allow_dirty,
+        accept=tuple((accept or {}).items()),
+        resume=resume,
+        min_feedback=min_feedback,
+    )
+    try:
+        with open_round(request) as this, Chronicle(this) as chronicle:
+            try:
+                step("collect", chronicle.timed(collect), this)
+                step("snapshot", chronicle.timed(take_snapshot), this)
+                for stage in STAGES:
+                    step(stage, chronicle.run_stage, stage)
+                decision = step("decide", chronicle.timed(decide), this)
+                step("publish", chronicle.publish, decision)
+                record = chronicle.close(decision.outcome, decision.failed)
+            except Blocked as block:
+                record = chronicle.close("blocked", (f"{block.check}: {block}",))
+    except Skipped as skip:
+        record = {"decision": "skipped", "reasons": [str(skip)]}
+    result: State[dict[str, Any]] = Completed(
+        name=record["decision"].capitalize(), message="; ".join(record["reasons"]), data=record
+    )
+    return result

@@ -1,0 +1,23 @@
+"""The one task of all steps: in the Prefect UI it bears the step's name."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+T = TypeVar("T")
+
+
+@task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+def _step(name: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    return work(*arguments)
+
+
+def step(name: str, work: Callable[..., T], *arguments: Any) -> T:
+    """Runs `work(*arguments)` as a Prefect task called `name`.
+
+    Nothing is cached or stored by Prefect: what a step leaves lies in files, and every step finds
+    out by itself whether it was done.
+    """
+    return cast(T, _step(name, work, arguments))

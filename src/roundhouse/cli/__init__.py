@@ -1,0 +1,40 @@
+"""The command line: `roundhouse COMMAND`, in the checkout that it is called in.
+
+Exit codes: 0 promoted, held, skipped or done; 1 failed; 2 wrong use or settings; 3 blocked.
+Every command takes --json; errors are one line on standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from roundhouse.cli import feedback, history, rounds, service
+from roundhouse.errors import RoundhouseError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except RoundhouseError as error:
+        if getattr(options, "json", False):
+            sys.stdout.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
+        sys.stderr.write(f"roundhouse: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("roundhouse: stopped\n")
+        return 130
+    except BrokenPipeError:
+        return 141
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="roundhouse", description=(__doc__ or "").split("\n\n")[0])
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for module in (feedback, rounds, history, service):
+        module.register(commands)
+    return top

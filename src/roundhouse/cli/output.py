@@ -1,0 +1,39 @@
+"""What the commands share: the checkout they run in, and JSON or text out."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from roundhouse.locations import Locations
+from roundhouse.rounds.git import toplevel
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def here() -> Locations:
+    """The places of the checkout that the command is called in.
+
+    Raises:
+        CheckoutError: it is called outside a git checkout.
+    """
+    return Locations(toplevel(Path.cwd()))
+
+
+def add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Run, text: str
+) -> argparse.ArgumentParser:
+    """A subcommand with --json."""
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=run)
+    return command
+
+
+def show(options: argparse.Namespace, value: Any, text: str) -> None:
+    """Prints the value as JSON where --json is given, else the text."""
+    sys.stdout.write(
+        (json.dumps(value, indent=2, ensure_ascii=False) if options.json else text) + "\n"
+    )

@@ -1,0 +1,116 @@
+"""`round`, `resume`, `rounds`, `rollback`: running rounds and looking back at them."""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from roundhouse import jsonl, report
+from roundhouse.cli.output import add, here, show
+from roundhouse.environment import environment, import_path
+from roundhouse.errors import RoundhouseError, UsageError
+from roundhouse.ledger import Ledger
+from roundhouse.locations import Locations
+from roundhouse.rounds.begin import has_history
+
+EXIT_CODES = {"promoted": 0, "held": 0, "skipped": 0, "blocked": 3}
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Adds the commands of this module."""
+    command = add(commands, "round", _round, "run one round now")
+    command.add_argument("--params", default="params.yaml", help="settings file")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides"
+    )
+    command.add_argument("--allow-dirty", action="store_true", help="record edited code and go on")
+    command.add_argument("--accept", action="append", default=[], metavar="CHECK")
+    command.add_argument("--why", default="", metavar="TEXT", help="why the check is accepted")
+    command.add_argument("--min-feedback", type=int, metavar="N", help="skip below N new rows")
+    command = add(commands, "resume", _resume, "finish a round that was killed")
+    command.add_argument("number", type=int, metavar="N")
+    add(commands, "rounds", _rounds, "the rounds so far")
+
+
+def _round(options: argparse.Namespace) -> int:
+    if options.accept and not options.why.strip():
+        raise UsageError("--accept needs --why TEXT: the reason is kept with the round")
+    request = {
+        "params": options.params,
+        "overrides": options.overrides,
+        "allow_dirty": options.allow_dirty,
+        "accept": dict.fromkeys(options.accept, options.why.strip()),
+        "min_feedback": options.min_feedback,
+    }
+    return _run_flow(options, request)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    return _run_flow(options, {"resume": options.number})
+
+
+def _run_flow(options: argparse.Namespace, request: dict[str, Any]) -> int:
+    """Runs the flow in a process of its own, since the core knows nothing of Prefect."""
+    places = here()
+    with tempfile.TemporaryDirectory(prefix="roundhouse-") as folder:
+        result = Path(folder) / "result.json"
+        code = _flow_process(places, request | {"root": str(places.root)}, result)
+        if not result.exists():
+            raise RoundhouseError(
+                f"the round's process ended with code {code} before its end: "
+                "`roundhouse rounds` shows its number, `roundhouse resume N` finishes it"
+            )
+        record = jsonl.read_json(result)
+    if "error" in record:
+        return _failed(options, record)
+    if options.json:
+        sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    else:
+        report.show(record)
+    return EXIT_CODES[record["decision"]]
+
+
+def _failed(options: argparse.Namespace, record: dict[str, Any]) -> int:
+    if options.json:
+        sys.stdout.write(json.dumps(record) + "\n")
+    sys.stderr.write(f"roundhouse: {record['error']}\n")
+    return int(record["exit_code"])
+
+
+def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> int:
+    """Starts the flow; an interrupt is passed on, so that the round can end its own stage."""
+    env = dict(os.environ) | environment(places.root)
+    # Prefect tells on the terminal what our own lines say better; its UI still gets everything.
+    env.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    env["PYTHONPATH"] = import_path(places.root)
+    # Prefect makes its folder, but not the folders above it.
+    Path(env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "flows", json.dumps(request), str(result)]
+    process = subprocess.Popen(command, cwd=places.root, env=env, stdin=subprocess.DEVNULL)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)
+
+
+def _rounds(options: argparse.Namespace) -> int:
+    places = here()
+    ledger = Ledger.open(places.ledger_url, expected=has_history(places))
+    rows = [
+        {
+            "round": row.number,
+            "decision": row.decision or "unfinished",
+            "reasons": row.reasons,
+            "data_version": row.data_version,
+            "metrics": row.metrics,
+        }
+        for row in ledger.rounds()
+    ]
+    show(options, rows, report.rounds_table(rows))
+    return 0

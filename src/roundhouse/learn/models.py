@@ -1,0 +1,184 @@
+"""Causal language models: loaded safely from a folder or the hub, made from scratch, saved.
+
+Only safetensors weights are read and no code of a model is ever run. What is wrong with a folder is
+said in one line.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from roundhouse import model_folder
+from roundhouse.errors import ModelError
+from roundhouse.learn import rl
+from roundhouse.learn.text import Batch
+from roundhouse.learn.tokenizer import prepare, word_level
+from roundhouse.settings import ModelSettings, ScratchModel
+from roundhouse.simulate.world import vocabulary
+
+SCRATCH = "scratch"
+#: All that is ever fetched from the hub.
+_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+class Policy(NamedTuple):
+    """A causal language model and its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def device() -> torch.device:
+    """Where training runs: the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_policy(settings: ModelSettings) -> Policy:
+    """The model that a round starts from, in float32, dropout off; torch's seed makes `scratch`.
+
+    Raises:
+        ModelError: the folder is missing, damaged or unsafe.
+    """
+    if settings.base == SCRATCH:
+        length = settings.prompt_tokens + settings.response_tokens
+        return scratch(settings.scratch, vocabulary(), length)
+    return load(base_folder(settings.base))
+
+
+def scratch(shape: ScratchModel, words: Iterable[str], length: int) -> Policy:
+    """A new tiny Llama for `length` tokens, and its word-level tokenizer."""
+    tokenizer = word_level(words)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        max_position_embeddings=length,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    # The default of 0.02 makes tied logits of so narrow a model too flat to learn copying from.
+    torch.nn.init.normal_(model.model.embed_tokens.weight, std=0.1)
+    return Policy(_ready(model), tokenizer)
+
+
+def load(folder: Path) -> Policy:
+    """A model folder as a policy, in float32, dropout off.
+
+    Raises:
+        ModelError: the folder is missing, damaged or unsafe.
+    """
+    tokenizer = load_tokenizer(folder)
+    model = load_weights(AutoModelForCausalLM, folder)
+    if prepare(tokenizer, str(folder)):
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return Policy(model, tokenizer)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder, which is checked first."""
+    model_folder.check(folder)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(f"{folder}: no usable tokenizer: {_one_line(error)}") from None
+    return tokenizer
+
+
+def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
+    """The weights of a folder as `kind` (an Auto class); every one of them must be in the file."""
+    model_folder.check(folder)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model, report = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{folder}: weights cannot be loaded: {_one_line(error)}") from None
+    if report["missing_keys"]:
+        first = sorted(report["missing_keys"])[0]
+        raise ModelError(f"{folder}: weights are missing, {first} among them; copy the model again")
+    return _ready(model)
+
+
+def save(policy: Policy, folder: Path) -> None:
+    """Writes a Hugging Face folder: configuration, safetensors, tokenizer, chat template."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    policy.model.save_pretrained(folder)
+    policy.tokenizer.save_pretrained(folder)
+
+
+def base_folder(base: str) -> Path:
+    """The folder of `model.base`; a hub name is fetched into the hub's own cache first."""
+    folder = model_folder.resolve(base)
+    if folder.exists() or not _HUB_NAME.fullmatch(base):
+        return folder
+    try:
+        return Path(snapshot_download(base, allow_patterns=_FILES))
+    except Exception as error:  # the hub's client raises many kinds, its HTTP client more
+        raise ModelError(
+            f"model.base {base}: no such folder, and the hub does not give it: {_one_line(error)}"
+        ) from None
+
+
+def response_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Logits [B, R, V] for the response's tokens, each from the state before it, and no others."""
+    first, width = batch.prompt_width - 1, batch.tokens.shape[1]
+    output = model(
+        input_ids=batch.tokens,
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
+        use_cache=False,
+        logits_to_keep=torch.arange(first, width - 1, device=batch.tokens.device),
+    )
+    logits: Tensor = output.logits
+    return logits
+
+
+def response_logprobs(model: PreTrainedModel, batch: Batch, temperature: float) -> Tensor:
+    """Log-probability [B, R] of each response token at the sampling temperature."""
+    return rl.logprobs(response_logits(model, batch), batch.responses, temperature)
+
+
+def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
+    """Every trained parameter once, tied ones too."""
+    found = {id(p): p for model in models for p in model.parameters() if p.requires_grad}
+    return list(found.values())
+
+
+def _ready(model: Any) -> PreTrainedModel:
+    """On its device, dropout off: a policy with dropout is another one in each of its passes."""
+    placed: PreTrainedModel = model.to(device()).eval()
+    return placed
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

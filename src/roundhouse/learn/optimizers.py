@@ -1,0 +1,91 @@
+"""Optimizers of the training stages, and the course of the learning rate."""
+
+import math
+import random
+from collections.abc import Sequence
+
+import numpy
+import torch
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
+
+from roundhouse.errors import DivergenceError
+
+
+def start(seed: int, threads: int) -> None:
+    """Fixes what decides a training process's bytes: all seeds, threads, deterministic kernels."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+class Optimizers:
+    """Several optimizers, each with its schedule, stepped as one."""
+
+    def __init__(self, parts: Sequence[Optimizer], steps: int, warmup: float) -> None:
+        self.parts = list(parts)
+        course = Course(steps, warmup)
+        self.schedules = [LambdaLR(part, course) for part in self.parts]
+
+    def step(self) -> None:
+        """One update with the gradients at hand, which are cleared."""
+        for part, schedule in zip(self.parts, self.schedules, strict=True):
+            part.step()
+            part.zero_grad(set_to_none=True)
+            schedule.step()
+
+
+def matrices_and_rest(
+    model: PreTrainedModel, lr: float, muon_lr: float, steps: int, warmup: float
+) -> Optimizers:
+    """Muon for the weight matrices inside the model, AdamW for embeddings, head, norms and biases.
+
+    With `muon_lr` 0 AdamW trains everything.
+    """
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    ends = (model.get_input_embeddings(), head)
+    outside = {id(p) for end in ends if end is not None for p in end.parameters()}
+    matrices: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        inside = muon_lr > 0 and parameter.ndim == 2 and id(parameter) not in outside
+        (matrices if inside else rest).append(parameter)
+    parts: list[Optimizer] = [AdamW(rest, lr=lr, weight_decay=0.0)]
+    if matrices:
+        parts.append(Muon(matrices, lr=muon_lr, weight_decay=0.0))
+    return Optimizers(parts, steps, warmup)
+
+
+class Course:
+    """Factor of the learning rate: it rises over the first share of steps, then falls to 0.
+
+    The fall is a cosine.
+    """
+
+    def __init__(self, steps: int, warmup: float) -> None:
+        self._steps, self._rise = max(steps, 1), max(1, round(steps * warmup))
+
+    def __call__(self, step: int) -> float:
+        if step < self._rise:
+            return (step + 1) / (self._rise + 1)
+        done = (step - self._rise) / max(1, self._steps - self._rise)
+        return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def clip(model: nn.Module, norm: float) -> float:
+    """Scales gradients down to `norm`; returns the norm they had."""
+    return float(nn.utils.clip_grad_norm_(model.parameters(), norm))
+
+
+def check_finite(stage: str, step: int, **quantities: float) -> None:
+    """Raises DivergenceError, naming step and quantity, at the first that is not finite."""
+    for name, value in quantities.items():
+        if not math.isfinite(value):
+            raise DivergenceError(
+                f"{stage}: {name} became {value} at step {step}; lower {stage}.lr or see the data"
+            )

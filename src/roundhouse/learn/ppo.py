@@ -1,0 +1,346 @@
+"""Stage ppo: proximal policy optimisation of the supervised model against the reward model.
+
+Four models: the policy that learns, its frozen reference, the frozen reward model, and a critic
+that starts as a copy of the reward model. `train_step` is the algorithm, in numbered steps.
+"""
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Adam
+from transformers import PreTrainedModel
+
+from roundhouse import jsonl
+from roundhouse.errors import DataError
+from roundhouse.journal import Log
+from roundhouse.learn import models, optimizers, reward_model, rl, sampling, sft, text
+from roundhouse.learn.reward_model import RewardModel
+from roundhouse.learn.text import Batch, Messages
+from roundhouse.settings import PpoSettings, Settings
+
+
+class Rollout(NamedTuple):
+    """B answers and all that their update needs; per-token tensors are [B, R], right-padded.
+
+    Attributes:
+        batch: prompts and responses as tokens.
+        logprobs: of the policy that sampled them.
+        values: of the critic before the update, 0 outside the value mask.
+        advantages: whitened over the action mask, 0 elsewhere.
+        returns: advantages before whitening, plus values.
+    """
+
+    batch: Batch
+    logprobs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+@dataclass
+class State:
+    """Everything that training changes; a checkpoint is this object.
+
+    Attributes:
+        policy, critic: the models that learn.
+        optimizer: Adam over both, one parameter group each.
+        generator: draws the answers and the minibatches.
+        kl: the controller of the price of KL.
+        step: batches of episodes done so far.
+    """
+
+    policy: PreTrainedModel
+    critic: RewardModel
+    optimizer: optimizers.Optimizers
+    generator: torch.Generator
+    kl: rl.KlController
+    step: int = 0
+
+
+class Task(NamedTuple):
+    """What training reads and never changes.
+
+    Attributes:
+        prompts: as tokens.
+        reference: the supervised model.
+        reward: the reward model.
+        eos, pad: token ids.
+        limit: longest response, in tokens.
+        seed: decides the order of prompts.
+        settings: of PPO.
+    """
+
+    prompts: list[list[int]]
+    reference: PreTrainedModel
+    reward: RewardModel
+    eos: int
+    pad: int
+    limit: int
+    seed: int
+    settings: PpoSettings
+
+
+def run(
+    raters: Path,
+    sft_out: Path,
+    reward_out: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
+) -> None:
+    """Trains the model in `sft_out` against that in `reward_out`; writes model, figures, samples.
+
+    The prompts are the training side's own, of pairs and demonstrations.
+    """
+    optimizers.start(seed, settings.model.threads)
+    policy = models.load(sft_out / "model")
+    scorer = reward_model.load(reward_out / "model")
+    prompts = _prompts(raters)
+    task = Task(
+        text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens),
+        copy.deepcopy(policy.model),
+        scorer.model,
+        text.eos_id(policy.tokenizer),
+        text.pad_id(policy.tokenizer),
+        settings.model.response_tokens,
+        seed,
+        settings.ppo,
+    )
+    figures = train(begin(policy.model, task), task, log)
+    models.save(policy, out / "model")
+    jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
+    jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
+
+
+def begin(policy: PreTrainedModel, task: Task) -> State:
+    """The state before the first step."""
+    block, critic = task.settings, task.reward.critic()
+    groups = [
+        {"params": models.parameters([policy]), "lr": block.lr},
+        {"params": models.parameters([critic]), "lr": block.critic_lr},
+    ]
+    updates = block.steps * block.epochs * (block.batch // block.minibatch)
+    return State(
+        policy,
+        critic,
+        optimizers.Optimizers([Adam(groups, eps=1e-5)], updates, 0.0),
+        torch.Generator(policy.device).manual_seed(task.seed),
+        rl.KlController(block.kl_coef, block.kl_target, block.kl_horizon),
+    )
+
+
+def train(state: State, task: Task, log: Log) -> dict[str, float]:
+    """Trains to the end; returns the figures of the last tenth of the steps, times left out.
+
+    Raises:
+        DivergenceError: a quantity became NaN or infinite.
+    """
+    history: list[dict[str, float]] = []
+    while state.step < task.settings.steps:
+        metrics, seconds = train_step(state, task)
+        log(state.step, task.settings.steps, metrics | seconds)
+        history.append(metrics)
+    last = history[-max(1, len(history) // 10) :]
+    return {name: sum(line[name] for line in last) / len(last) for name in last[-1]}
+
+
+def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, float]]:
+    """One batch of episodes; returns its metrics, and apart from them what depends on the clock."""
+    block, started = task.settings, time.perf_counter()
+
+    # 1. Answers from the policy, and their log-probabilities as they were sampled.
+    prompts = prompts_of_step(task, state.step)
+    answers = sampling.sample(
+        state.policy,
+        prompts,
+        limit=task.limit,
+        temperature=block.temperature,
+        eos=task.eos,
+        pad=task.pad,
+        generator=state.generator,
+    )
+    sampled = time.perf_counter()
+
+    # 2. Reference, score and value of each answer.
+    batch = _with_room(prompts, answers, task)
+    old = _fit(answers.logprobs, batch)
+    reference, scores, values = _judge(state, task, batch)
+
+    # 3. Rewards: the price of KL at each token, the score at the end.
+    actions = batch.action_mask
+    states = rl.value_mask(batch.lengths, actions.shape[1])
+    kl = torch.where(actions, rl.kl_estimate(old, reference), 0.0)
+    clamped = scores.clamp(-block.reward_clip, block.reward_clip)
+    final = rl.penalise_missing_eos(clamped, answers.ended, block.missing_eos, block.eos_penalty)
+    rewards = rl.token_rewards(final, kl, batch.lengths, state.kl.coef, task.limit)
+
+    # 4. Advantages; returns come before whitening.
+    values = torch.where(states, values, 0.0)
+    advantages = rl.gae(rewards, values, block.gamma, block.lam)
+    returns = advantages + values
+    rollout = Rollout(batch, old, values, rl.whiten(advantages, actions), returns)
+    measured = time.perf_counter()
+
+    # 5. Epochs of minibatches over the same answers.
+    updates = [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
+
+    # 6. What happened.
+    answer_kl = kl.sum(dim=1).mean().item()
+    metrics = {
+        "ppo/kl": answer_kl,
+        "ppo/kl_coef": state.kl.coef,
+        "ppo/entropy": rl.masked_mean(_fit(answers.entropy, batch), actions).item(),
+        "ppo/score": scores.mean().item(),
+        "ppo/reward": (final - state.kl.coef * kl.sum(dim=1)).mean().item(),
+        "ppo/explained_variance": rl.explained_variance(values, returns, states).item(),
+        "ppo/eos_rate": answers.ended.float().mean().item(),
+        "ppo/length": answers.lengths.float().mean().item(),
+    }
+    for name in updates[0]:
+        metrics[f"ppo/{name}"] = sum(update[name] for update in updates) / len(updates)
+    metrics["ppo/ratio_max"] = max(update["ratio_max"] for update in updates)
+    state.step += 1
+    optimizers.check_finite("ppo", state.step, **metrics)
+    state.kl.update(answer_kl, len(prompts))
+    ended = time.perf_counter()
+    return metrics, {
+        "ppo/seconds_sampling": sampled - started,
+        "ppo/seconds_scoring": measured - sampled,
+        "ppo/seconds_training": ended - measured,
+        "ppo/episodes_per_second": len(prompts) / (ended - started),
+        "ppo/tokens_per_second": answers.lengths.sum().item() / (ended - started),
+    }
+
+
+def prompts_of_step(task: Task, step: int) -> list[list[int]]:
+    """The prompts of a step: passes over all of them, each in an order of its own.
+
+    A function of the step alone, so that a resumed run goes on with the prompts it would have had.
+    """
+    count, size = len(task.prompts), task.settings.batch
+    orders: dict[int, list[int]] = {}
+    chosen = []
+    for place in range(step * size, (step + 1) * size):
+        turn, index = divmod(place, count)
+        if turn not in orders:
+            generator = torch.Generator().manual_seed(task.seed * 1_000_003 + turn)
+            orders[turn] = torch.randperm(count, generator=generator).tolist()
+        chosen.append(task.prompts[orders[turn][index]])
+    return chosen
+
+
+@torch.no_grad()
+def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Reference log-probabilities [B, R], scores [B], values [B, R]; sorted by length, in parts.
+
+    Parts near in length hold little padding, and logits are never held for more than one part.
+    """
+    order = batch.mask.sum(dim=1).argsort(stable=True)
+    width = batch.responses.shape[1]
+    reference = torch.zeros(len(order), width, device=order.device)
+    values = torch.zeros_like(reference)
+    scores = torch.zeros(len(order), device=order.device)
+    for rows in torch.split(order, task.settings.minibatch):
+        part = _trim(batch, rows)
+        wide = part.responses.shape[1]
+        logprobs = models.response_logprobs(task.reference, part, task.settings.temperature)
+        reference[rows, :wide] = logprobs
+        scores[rows] = task.reward(part)
+        values[rows, :wide] = state.critic.values(part)
+    return reference, scores, values
+
+
+def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
+    """One optimizer step of policy and critic on a minibatch."""
+    block, batch = task.settings, rollout.batch
+    actions = batch.action_mask
+    new = models.response_logprobs(state.policy, batch, block.temperature)
+    policy = rl.policy_loss(new, rollout.logprobs, rollout.advantages, actions, block.clip)
+    value = rl.value_loss(
+        state.critic.values(batch),
+        rollout.values,
+        rollout.returns,
+        rl.value_mask(batch.lengths, actions.shape[1]),
+        block.value_clip,
+    )
+    (policy.loss + block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
+    figures = {
+        "policy_loss": policy.loss.item(),
+        "value_loss": value.loss.item(),
+        "policy_gradient": optimizers.clip(state.policy, block.max_grad_norm),
+        "critic_gradient": optimizers.clip(state.critic, block.max_grad_norm),
+        "approx_kl": policy.approx_kl.item(),
+        "clip_fraction": policy.clip_fraction.item(),
+        "value_clip_fraction": value.clip_fraction.item(),
+        "ratio": policy.ratio.item(),
+        "ratio_max": policy.ratio_max.item(),
+    }
+    optimizers.check_finite("ppo", state.step + 1, **figures)
+    state.optimizer.step()
+    return figures
+
+
+def _minibatches(state: State, task: Task) -> Iterator[Tensor]:
+    """Row indices of each minibatch of each epoch."""
+    block, device = task.settings, state.policy.device
+    for _ in range(block.epochs):
+        order = torch.randperm(block.batch, generator=state.generator, device=device)
+        yield from torch.split(order, block.minibatch)
+
+
+def _with_room(prompts: Sequence[Sequence[int]], answers: sampling.Answers, task: Task) -> Batch:
+    """The batch, as wide as its longest answer and the state after it (within the limit)."""
+    batch = text.collate(prompts, answers.as_lists(), task.pad, answers.tokens.device)
+    if batch.tokens.shape[1] - batch.prompt_width == task.limit:
+        return batch
+    pad = torch.full_like(batch.tokens[:, :1], task.pad)
+    mask = torch.cat([batch.mask, torch.zeros_like(pad)], dim=1)
+    return batch._replace(
+        tokens=torch.cat([batch.tokens, pad], dim=1), mask=mask, positions=text.positions_of(mask)
+    )
+
+
+def _trim(batch: Batch, rows: Tensor) -> Batch:
+    """Some rows, without columns that hold none of their tokens (one after the end stays)."""
+    mask = batch.mask[rows]
+    first = int(mask.any(dim=0).int().argmax())
+    longest = int(batch.lengths[rows].max()) + 1
+    columns = slice(first, min(batch.prompt_width + longest, mask.shape[1]))
+    return Batch(
+        batch.tokens[rows, columns],
+        mask[:, columns],
+        batch.positions[rows, columns],
+        batch.lengths[rows],
+        batch.prompt_width - first,
+    )
+
+
+def _select(rollout: Rollout, rows: Tensor) -> Rollout:
+    """A minibatch of a rollout, trimmed."""
+    batch = _trim(rollout.batch, rows)
+    wide = batch.responses.shape[1]
+    return Rollout(batch, *(part[rows, :wide] for part in rollout[1:]))
+
+
+def _fit(values: Tensor, batch: Batch) -> Tensor:
+    """Per-token values [B, limit] cut to the batch's response columns."""
+    return values[:, : batch.responses.shape[1]]
+
+
+def _prompts(raters: Path) -> list[Messages]:
+    """The distinct prompts of the training side, in the order of the files."""
+    found: dict[str, Messages] = {}
+    for name in ("pairs.jsonl", "demonstrations.jsonl"):
+        for row in jsonl.read(raters / name):
+            if row["side"] == "train":
+                found.setdefault(jsonl.dumps(row["prompt"]), row["prompt"])
+    if not found:
+        raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
+    return list(found.values())

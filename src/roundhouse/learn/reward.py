@@ -1,0 +1,244 @@
+"""Stage reward: the reward model, and the judge that PPO never sees.
+
+Both learn from pairs of answers by the Bradley-Terry model with soft labels: with s = sigmoid(score
+a - score b), the loss is -p log s - (1 - p) log(1 - s). They share nothing but the supervised model
+they start from: the judge's prompts and raters are its own. So they train side by side, a process
+each.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import AdamW
+
+from roundhouse import jsonl
+from roundhouse.errors import DataError
+from roundhouse.journal import Log, silent
+from roundhouse.learn import accuracy, models, optimizers, reward_model, sampling, text
+from roundhouse.learn.reward_model import RewardModel, Scorer, load, score
+from roundhouse.learn.text import Messages
+from roundhouse.settings import Settings
+
+__all__ = ["Pair", "RewardModel", "Scorer", "load", "run", "score", "train"]
+
+#: Answers of the supervised model whose scores define 0 and 1.
+_SAMPLES = 512
+
+
+class Pair(NamedTuple):
+    """Two answers to one prompt.
+
+    Attributes:
+        p: probability that a is better, from the votes.
+        weight: multiplies the pair's loss.
+        votes: how many ratings stand behind it.
+    """
+
+    prompt: Messages
+    a: str
+    b: str
+    p: float
+    weight: float
+    votes: int
+    domain: str
+    partition: int
+
+
+def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: Log) -> None:
+    """Trains reward model and judge on the pairs in `raters`, from the model in `sft`.
+
+    Writes both models, figures on the pairs of the eval side, and the reliability diagram.
+    """
+    pairs = _pairs(raters)
+    if not pairs["train"] or not pairs["judge"]:
+        empty = "train" if not pairs["train"] else "judge"
+        raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        folders = sft / "model", out / "judge"
+        judging = pool.submit(fit, pairs["judge"], *folders, settings, seed + 1, silent)
+        model = fit(pairs["train"], sft / "model", out / "model", settings, seed, log)
+        judge = judging.result()
+    figures = {"reward/pairs": float(len(pairs["train"])), "reward/loss": model.loss}
+    figures |= {"reward/judge_pairs": float(len(pairs["judge"])), "reward/judge_loss": judge.loss}
+    bins: list[accuracy.Bin] = []
+    if held_out := pairs["eval"]:
+        margins = _margins(load(out / "model"), held_out)
+        bins = accuracy.calibration(1 / (1 + numpy.exp(-margins)), _labels(held_out))
+        figures |= measure(held_out, margins, settings, seed)
+        figures["reward/ece"] = accuracy.expected_calibration_error(bins)
+        judged = _margins(load(out / "judge"), held_out)
+        figures |= _with_interval("reward/judge_accuracy", judged, held_out, settings, seed)
+    jsonl.write_json(out / "figures.json", figures)
+    jsonl.write_json(out / "calibration.json", {"bins": [_plain(part) for part in bins]})
+
+
+class Fitted(NamedTuple):
+    """What is left of a training beside the saved model."""
+
+    loss: float
+
+
+def fit(
+    pairs: Sequence[Pair], sft: Path, out: Path, settings: Settings, seed: int, log: Log
+) -> Fitted:
+    """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
+    optimizers.start(seed, settings.model.threads)
+    policy = models.load(sft)
+    limits = settings.model
+    model = reward_model.from_policy(policy, settings.reward.pooling)
+    scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
+    loss = train(scorer, _newest(pairs, settings.reward.max_pairs), settings, seed, log)
+    prompts = _spread(pairs, _SAMPLES)
+    said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
+    reward_model.standardise(scorer, prompts, [answer.text for answer in said])
+    reward_model.save(scorer, out)
+    return Fitted(loss)
+
+
+def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log) -> float:
+    """Trains in place; returns the mean loss a pair over the last epoch.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    block, model = settings.reward, scorer.model
+    data = _encode(scorer, pairs)
+    generator = torch.Generator().manual_seed(seed)
+    lengths = [len(p) + max(len(a), len(b)) for p, a, b in data]
+    batches = [
+        batch
+        for _ in range(block.epochs)
+        for batch in text.length_groups(lengths, block.batch, generator)
+    ]
+    weights = [p for p in model.parameters() if p.requires_grad]
+    adam = AdamW(weights, lr=block.lr, weight_decay=block.weight_decay)
+    optimizer = optimizers.Optimizers([adam], len(batches), 0.05)
+    losses: list[float] = []
+    for step, rows in enumerate(batches, start=1):
+        loss = _pair_loss(scorer, [data[row] for row in rows], [pairs[row] for row in rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.item())
+        optimizers.check_finite("reward", step, loss=losses[-1])
+        optimizers.clip(model, 1.0)
+        optimizer.step()
+        every = max(1, len(batches) // 100)
+        if step % every == 0 or step == len(batches):
+            log(step, len(batches), {"reward/loss": sum(losses[-every:]) / every})
+    last = losses[-max(1, len(batches) // block.epochs) :]
+    return sum(last) / len(last)
+
+
+def measure(
+    pairs: Sequence[Pair], margins: accuracy.Floats, settings: Settings, seed: int
+) -> dict[str, float]:
+    """Figures of a reward model on held-out pairs; margins [n] are score a - score b."""
+    figures = _with_interval("reward/accuracy", margins, pairs, settings, seed)
+    clear = [i for i, pair in enumerate(pairs) if pair.votes > 2 and abs(pair.p - 0.5) > 1 / 6]
+    if clear:
+        chosen = [pairs[i] for i in clear]
+        figures |= _with_interval(
+            "reward/accuracy_majority", margins[clear], chosen, settings, seed
+        )
+    longer = numpy.array([float(len(pair.a.split()) - len(pair.b.split())) for pair in pairs])
+    baseline = accuracy.correct(longer, _labels(pairs))
+    figures["reward/length_baseline"] = float(numpy.nanmean(baseline))
+    right = accuracy.correct(margins, _labels(pairs))
+    for domain in sorted({pair.domain for pair in pairs if pair.domain}):
+        chosen_rows = [i for i, pair in enumerate(pairs) if pair.domain == domain]
+        if not numpy.isnan(right[chosen_rows]).all():
+            share = float(numpy.nanmean(right[chosen_rows]))
+            figures[f"reward/accuracy/domain/{domain}"] = share
+    return figures
+
+
+def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
+    """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n]."""
+    losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
+    return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+
+
+def _pair_loss(
+    scorer: Scorer, data: Sequence[tuple[list[int], list[int], list[int]]], pairs: Sequence[Pair]
+) -> Tensor:
+    """Both answers of every pair in one forward: rows 0..n-1 hold a, rows n..2n-1 hold b."""
+    device = scorer.model.backbone.device
+    prompts = [prompt for prompt, _, _ in data]
+    responses = [a for _, a, _ in data] + [b for _, _, b in data]
+    batch = text.collate(prompts * 2, responses, text.pad_id(scorer.tokenizer), device)
+    first, second = scorer.model.raw(batch).chunk(2)
+    p = torch.tensor([pair.p for pair in pairs], device=device)
+    weights = torch.tensor([pair.weight for pair in pairs], device=device)
+    return pair_loss(first - second, p, weights)
+
+
+def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int], list[int]]]:
+    tokenizer, limit = scorer.tokenizer, scorer.response_tokens
+    prompts = text.encode_prompts(tokenizer, [x.prompt for x in pairs], scorer.prompt_tokens)
+    first = text.encode_responses(tokenizer, [x.a for x in pairs], limit)
+    second = text.encode_responses(tokenizer, [x.b for x in pairs], limit)
+    return list(zip(prompts, first, second, strict=True))
+
+
+def _margins(scorer: Scorer, pairs: Sequence[Pair]) -> accuracy.Floats:
+    """Raw score a - score b [n]: the logit of a's win, as it was trained."""
+    prompts = [pair.prompt for pair in pairs]
+    first = score(scorer, prompts, [pair.a for pair in pairs])
+    second = score(scorer, prompts, [pair.b for pair in pairs])
+    margins: accuracy.Floats = (numpy.array(first) - numpy.array(second)) * scorer.model.std
+    return margins
+
+
+def _with_interval(
+    name: str, margins: accuracy.Floats, pairs: Sequence[Pair], settings: Settings, seed: int
+) -> dict[str, float]:
+    groups = [jsonl.dumps(pair.prompt) for pair in pairs]
+    block = settings.evaluate
+    found = accuracy.mean_by_group(
+        accuracy.correct(margins, _labels(pairs)),
+        groups,
+        block.bootstrap_draws,
+        block.confidence,
+        seed,
+    )
+    if found is None:
+        return {}
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _labels(pairs: Sequence[Pair]) -> accuracy.Floats:
+    return numpy.array([pair.p for pair in pairs], dtype=numpy.float64)
+
+
+def _plain(part: accuracy.Bin) -> dict[str, float]:
+    return {"predicted": part.predicted, "observed": part.observed, "count": part.pairs}
+
+
+def _newest(pairs: Sequence[Pair], most: int) -> list[Pair]:
+    """The pairs of the newest partitions, `most` of them at most (0: all)."""
+    newest = sorted(pairs, key=lambda pair: -pair.partition)
+    return newest[:most] if most else list(pairs)
+
+
+def _spread(pairs: Sequence[Pair], most: int) -> list[Messages]:
+    """At most `most` distinct prompts, spread evenly over the pairs' order."""
+    distinct = list({jsonl.dumps(pair.prompt): pair.prompt for pair in pairs}.values())
+    stride = max(1, -(-len(distinct) // most))
+    return distinct[::stride]
+
+
+def _pairs(raters: Path) -> dict[str, list[Pair]]:
+    sides: dict[str, list[Pair]] = {"train": [], "judge": [], "eval": []}
+    for row in jsonl.read(raters / "pairs.jsonl"):
+        sides[row["side"]].append(_pair(row))
+    return sides
+
+
+def _pair(row: dict[str, Any]) -> Pair:
+    return Pair(*(row.get(name, "") for name in Pair._fields))

@@ -1,0 +1,156 @@
+"""Stage sft: supervised fine-tuning on demonstrations and corrections."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from roundhouse import jsonl
+from roundhouse.errors import DataError
+from roundhouse.journal import Log
+from roundhouse.learn import models, optimizers, sampling, text
+from roundhouse.learn.models import Policy
+from roundhouse.learn.text import Batch, Messages
+from roundhouse.settings import Settings, SftSettings
+
+#: Journal lines a run, at most: one optimizer step is too little to say anything.
+_REPORTS = 100
+
+
+class Demonstration(NamedTuple):
+    """An answer worth imitating; `weight` multiplies its loss."""
+
+    prompt: Messages
+    response: str
+    weight: float
+
+
+class Encoded(NamedTuple):
+    """Demonstrations as tokens, in the order of their rows."""
+
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    weights: list[float]
+
+
+def run(raters: Path, out: Path, settings: Settings, seed: int, log: Log) -> None:
+    """Trains `model.base` on the usable demonstrations in `raters`; writes model, figures, samples.
+
+    Prompts of the sides judge and eval never train; the loss on the eval side is reported.
+    """
+    optimizers.start(seed, settings.model.threads)
+    rows = list(jsonl.read(raters / "demonstrations.jsonl"))
+    training = [_demonstration(row) for row in rows if row["side"] == "train"]
+    held_out = [_demonstration(row) for row in rows if row["side"] == "eval"]
+    if not training:
+        raise DataError(f"{raters}: no demonstrations to train on; ingest demonstrations first")
+    policy = models.load_policy(settings.model)
+    loss = train(policy, training, settings, seed, log)
+    figures = {"sft/loss": loss, "sft/demonstrations": float(len(training))}
+    if held_out:
+        figures["sft/heldout_loss"] = evaluate(policy, held_out, settings)
+    models.save(policy, out / "model")
+    jsonl.write_json(out / "figures.json", figures)
+    jsonl.write(out / "samples.jsonl", probe(policy, settings, seed))
+
+
+def train(
+    policy: Policy, rows: Sequence[Demonstration], settings: Settings, seed: int, log: Log
+) -> float:
+    """Fine-tunes in place; returns the mean loss a token over the last twentieth of the steps.
+
+    Raises:
+        DivergenceError: the loss became NaN or infinite.
+    """
+    sft, data = settings.sft, encode(policy, rows, settings)
+    generator = torch.Generator().manual_seed(seed)
+    lengths = [len(p) + len(r) for p, r in zip(data.prompts, data.responses, strict=True)]
+    batches = [
+        batch
+        for _ in range(sft.epochs)
+        for batch in text.length_groups(lengths, sft.batch, generator)
+    ]
+    optimizer = _optimizer(policy, sft, len(batches))
+    recent: list[float] = []
+    for step, indices in enumerate(batches, start=1):
+        loss = _batch_loss(policy, data, indices)
+        loss.backward()  # type: ignore[no-untyped-call]
+        recent.append(loss.item())
+        optimizers.check_finite("sft", step, loss=recent[-1])
+        optimizers.clip(policy.model, 1.0)
+        optimizer.step()
+        if step % max(1, len(batches) // _REPORTS) == 0 or step == len(batches):
+            window = recent[-max(1, len(batches) // _REPORTS) :]
+            log(step, len(batches), {"sft/loss": sum(window) / len(window)})
+    last = recent[-max(1, len(recent) // 20) :]
+    return sum(last) / len(last)
+
+
+def encode(policy: Policy, rows: Sequence[Demonstration], settings: Settings) -> Encoded:
+    """Tokens of demonstrations, within the settings' limits."""
+    limits = settings.model
+    return Encoded(
+        text.encode_prompts(policy.tokenizer, [row.prompt for row in rows], limits.prompt_tokens),
+        text.encode_responses(
+            policy.tokenizer, [row.response for row in rows], limits.response_tokens
+        ),
+        [row.weight for row in rows],
+    )
+
+
+def response_loss(model: torch.nn.Module, batch: Batch, weights: Tensor) -> Tensor:
+    """Weighted mean negative log-likelihood of response tokens (a scalar); weights [B]."""
+    logits = models.response_logits(model, batch)  # type: ignore[arg-type]
+    losses = functional.cross_entropy(
+        logits.flatten(0, 1), batch.responses.flatten(), reduction="none"
+    )
+    counted = batch.action_mask * weights[:, None]
+    return (losses.view_as(counted) * counted).sum() / counted.sum().clamp(min=1e-8)
+
+
+@torch.no_grad()
+def evaluate(policy: Policy, rows: Sequence[Demonstration], settings: Settings) -> float:
+    """Mean loss a response token over demonstrations that did not train."""
+    data = encode(policy, rows, settings)
+    total, tokens = 0.0, 0
+    for first in range(0, len(rows), 64):
+        indices = list(range(first, min(first + 64, len(rows))))
+        count = sum(len(data.responses[index]) for index in indices)
+        total += count * _batch_loss(policy, data, indices, weighted=False).item()
+        tokens += count
+    return total / tokens
+
+
+def probe(policy: Policy, settings: Settings, seed: int) -> list[dict[str, str]]:
+    """One sampled answer to each fixed probe prompt of the settings."""
+    prompts: list[Messages] = [[{"role": "user", "content": said}] for said in settings.probes]
+    said = sampling.answer(policy, prompts, settings.model, settings.ppo.temperature, seed)
+    return [
+        {"prompt": prompt, "response": reply.text}
+        for prompt, reply in zip(settings.probes, said, strict=True)
+    ]
+
+
+def _batch_loss(
+    policy: Policy, data: Encoded, indices: Sequence[int], weighted: bool = True
+) -> Tensor:
+    device = policy.model.device
+    batch = text.collate(
+        [data.prompts[i] for i in indices],
+        [data.responses[i] for i in indices],
+        text.pad_id(policy.tokenizer),
+        device,
+    )
+    weights = [data.weights[i] if weighted else 1.0 for i in indices]
+    return response_loss(policy.model, batch, torch.tensor(weights, device=device))
+
+
+def _optimizer(policy: Policy, sft: SftSettings, steps: int) -> optimizers.Optimizers:
+    return optimizers.matrices_and_rest(policy.model, sft.lr, sft.muon_lr, steps, sft.warmup)
+
+
+def _demonstration(row: dict[str, object]) -> Demonstration:
+    return Demonstration(row["prompt"], row["response"], row["weight"])  # type: ignore[arg-type]

@@ -1,0 +1,181 @@
+"""Taking rows in: which are new, which are known, which clash; and the chain over the new ones.
+
+Everything here runs inside the caller's writing transaction, so that rows, quarantine, counters and
+the end of the chain change together or not at all.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, CursorResult, bindparam, func, insert, select, update
+
+from roundhouse import jsonl
+from roundhouse.feedback import Row, content_hash
+from roundhouse.ledger import schema
+from roundhouse.ledger.records import Candidate, Counts, Entry, Rejected
+
+#: Longest piece of a quarantined line in one value, in bytes.
+PART_BYTES = 1 << 20
+
+
+def append(
+    connection: Connection, batch: int, entries: Sequence[Entry], at: str
+) -> tuple[Counts, list[Rejected]]:
+    """Takes in one chunk of a batch.
+
+    A candidate whose content is known, from the ledger or from earlier in the chunk, is a
+    duplicate, whatever its id. One whose id is known with other content is quarantined as
+    `id_conflict`, also where it says that it supersedes that id: a new version needs a new id.
+
+    Returns:
+        The chunk's counts, and everything that was quarantined, conflicts included.
+    """
+    seq, chain = _lock_head(connection)
+    new, rejected = _sort_out(connection, entries)
+    if new:
+        rows = list(_chained(new, seq, chain))
+        for row in rows:
+            row |= {"batch": batch, "received_at": at}
+        connection.execute(insert(schema.feedback), rows)
+        end = {name: rows[-1][name] for name in ("seq", "chain")}
+        connection.execute(update(schema.head).values(end))
+    _quarantine(connection, batch, rejected)
+    duplicate = len(entries) - len(new) - len(rejected)
+    counts = Counts(len(entries), len(new), duplicate, len(rejected))
+    _count(connection, batch, counts)
+    return counts, rejected
+
+
+def _sort_out(
+    connection: Connection, entries: Sequence[Entry]
+) -> tuple[list[tuple[str, Row]], list[Rejected]]:
+    """The new rows with their content hashes, and the rejected ones; the rest are duplicates."""
+    candidates = [entry for entry in entries if isinstance(entry, Candidate)]
+    hashes = [content_hash(entry.row) for entry in candidates]
+    known_hashes = _known(connection, schema.feedback.c.content_hash, hashes)
+    known_ids = _known(connection, schema.feedback.c.id, [entry.row["id"] for entry in candidates])
+    new: list[tuple[str, Row]] = []
+    rejected = [entry for entry in entries if isinstance(entry, Rejected)]
+    for entry, content in zip(candidates, hashes, strict=True):
+        if content in known_hashes:
+            continue
+        if entry.row["id"] in known_ids:
+            rejected.append(_conflict(entry))
+            continue
+        known_hashes.add(content)
+        known_ids.add(entry.row["id"])
+        new.append((content, entry.row))
+    return new, rejected
+
+
+def _chained(new: Sequence[tuple[str, Row]], seq: int, chain: str) -> Iterator[dict[str, Any]]:
+    """Table rows for new rows that follow row `seq`, where the chain stands at `chain`."""
+    for place, ((content, row), salt) in enumerate(zip(new, _salts(len(new)), strict=True)):
+        text = jsonl.dumps(row)
+        digest = row_digest(salt, text)
+        chain = next_chain(chain, digest)
+        yield {
+            "seq": seq + 1 + place,
+            "id": row["id"],
+            "content_hash": content,
+            "row": text,
+            "salt": salt,
+            "digest": digest,
+            "chain": chain,
+            "kind": row["kind"],
+            "rater": row["rater"],
+        }
+
+
+def row_digest(salt: str, text: str) -> str:
+    """SHA-256 of salt and canonical row; without the salt nobody can test a guess of the text."""
+    return hashlib.sha256((salt + text).encode()).hexdigest()
+
+
+def next_chain(chain: str, digest: str) -> str:
+    """The chain's value after a row with this digest."""
+    return hashlib.sha256((chain + digest).encode()).hexdigest()
+
+
+def new_key(result: CursorResult[Any]) -> int:
+    """The key that the database gave to an inserted row."""
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
+
+
+def _lock_head(connection: Connection) -> tuple[int, str]:
+    query = select(schema.head.c.seq, schema.head.c.chain).with_for_update()
+    row = connection.execute(query).one()
+    return row.seq, row.chain
+
+
+def _known(connection: Connection, column: Column[str], values: Sequence[str]) -> set[str]:
+    """Those of the values that the ledger has in this column."""
+    query = select(column).where(column.in_(bindparam("values", expanding=True)))
+    return set(connection.execute(query, {"values": values}).scalars())
+
+
+def _salts(count: int) -> list[str]:
+    drawn = os.urandom(16 * count).hex()
+    return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
+
+
+def _conflict(entry: Candidate) -> Rejected:
+    shown = ascii(entry.row["id"][:60])
+    return Rejected(entry.line, "id_conflict", f"id: {shown} has other content already", entry.raw)
+
+
+def _quarantine(connection: Connection, batch: int, rejected: Sequence[Rejected]) -> None:
+    plain = [entry for entry in rejected if not entry.more and len(entry.raw) <= PART_BYTES]
+    if plain:
+        connection.execute(
+            insert(schema.quarantine), [_quarantine_row(batch, entry, entry.raw) for entry in plain]
+        )
+    for entry in rejected:
+        if entry.more or len(entry.raw) > PART_BYTES:
+            _quarantine_long(connection, batch, entry)
+
+
+def _quarantine_row(batch: int, entry: Rejected, raw: bytes) -> dict[str, Any]:
+    return {
+        "batch": batch,
+        "line": entry.line,
+        "code": entry.code,
+        "message": entry.message,
+        "raw": raw,
+    }
+
+
+def _quarantine_long(connection: Connection, batch: int, entry: Rejected) -> None:
+    parts = _parts([entry.raw], entry.more)
+    values = _quarantine_row(batch, entry, next(parts, b""))
+    key = new_key(connection.execute(insert(schema.quarantine).values(values)))
+    for number, raw in enumerate(parts, start=1):
+        connection.execute(
+            insert(schema.quarantine_part).values(quarantine=key, part=number, raw=raw)
+        )
+
+
+def _parts(*sources: Iterable[bytes]) -> Iterator[bytes]:
+    for source in sources:
+        for piece in source:
+            for start in range(0, len(piece), PART_BYTES):
+                yield piece[start : start + PART_BYTES]
+
+
+def _count(connection: Connection, batch: int, counts: Counts) -> None:
+    columns = schema.batch.c
+    connection.execute(
+        update(schema.batch)
+        .where(columns.id == batch)
+        .values({name: columns[name] + added for name, added in counts._asdict().items()})
+    )
+
+
+def totals(connection: Connection) -> Counts:
+    """The counts of all batches together."""
+    columns = schema.batch.c
+    sums = [func.coalesce(func.sum(columns[name]), 0) for name in Counts._fields]
+    return Counts(*(int(value) for value in connection.execute(select(*sums)).one()))

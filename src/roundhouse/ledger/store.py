@@ -1,0 +1,356 @@
+"""`Ledger`: the door to everything that was received, and to what the rounds made of it."""
+
+import getpass
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, Self, Unpack
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from roundhouse.errors import DataError
+from roundhouse.feedback import Row, content_hash
+from roundhouse.ledger import append, decisions, schema
+from roundhouse.ledger.engine import connect, worded, writer
+from roundhouse.ledger.records import (
+    Batch,
+    Champion,
+    Counts,
+    Decision,
+    Entry,
+    Override,
+    Quarantined,
+    Rejected,
+    Round,
+    RoundChanges,
+    Verified,
+)
+
+#: Rows read at a time, so that a long reading holds neither a lock nor memory.
+PAGE = 2000
+
+
+class Ledger:
+    """An open ledger. Every method is one transaction; readers never block writers for long.
+
+    All methods raise LedgerError where the database is locked, damaged or away. Times are given and
+    kept as UTC text; where a method takes none, it is now.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._shown = engine.url.render_as_string(hide_password=True)
+
+    @classmethod
+    def open(
+        cls, url: str, expected: bool = False, create: bool = True, timeout: float = 30.0
+    ) -> "Ledger":
+        """Opens, and where needed makes or migrates, the ledger behind an SQLAlchemy URL.
+
+        Args:
+            url: such as `sqlite:///state/ledger.db` or `postgresql+psycopg2://...`.
+            expected: something shows that it existed; an absent one is then an error.
+            create: make it where there is none (False for commands that only read).
+            timeout: how long to wait for another process's lock, in seconds.
+
+        Raises:
+            LedgerError: absent, locked, damaged, unreachable, or written by a newer version.
+        """
+        return cls(connect(url, expected, create, timeout))
+
+    def close(self) -> None:
+        """Closes the connections. The ledger can be opened again."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with worded(self._shown), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with worded(self._shown), writer(self._engine).begin() as connection:
+            yield connection
+
+    # Feedback
+
+    def start_batch(self, name: str, format: str, at: str | None = None) -> int:
+        """Opens a batch for one file; returns its id."""
+        values: dict[str, Any] = dict.fromkeys(Counts._fields, 0)
+        values |= {"name": name, "format": format, "started_at": at or now()}
+        with self._writing() as connection:
+            return append.new_key(connection.execute(insert(schema.batch).values(values)))
+
+    def append(
+        self, batch: int, entries: Sequence[Entry], at: str | None = None
+    ) -> tuple[Counts, list[Rejected]]:
+        """Takes in one chunk: rows, quarantine and the batch's counters, together or not at all.
+
+        Returns:
+            The chunk's counts, and what was quarantined: the entries that came as rejected, and the
+            candidates whose id names other content already.
+        """
+        with self._writing() as connection:
+            return append.append(connection, batch, entries, at or now())
+
+    def finish_batch(self, batch: int, sha256: str, at: str | None = None) -> None:
+        """Closes a batch with the hash of its whole file."""
+        query = update(schema.batch).where(schema.batch.c.id == batch)
+        with self._writing() as connection:
+            connection.execute(query.values(sha256=sha256, finished_at=at or now()))
+
+    def batches(self) -> list[Batch]:
+        """All batches in order, interrupted ones included."""
+        with self._reading() as connection:
+            return [_batch(row) for row in connection.execute(_BATCHES).mappings()]
+
+    def counts(self) -> Counts:
+        """What happened to everything that was ever received."""
+        with self._reading() as connection:
+            return append.totals(connection)
+
+    def watermark(self) -> int:
+        """`seq` of the newest row, 0 where there is none: names all rows up to it for ever."""
+        with self._reading() as connection:
+            return int(connection.execute(select(schema.head.c.seq)).scalar_one())
+
+    def chain(self, seq: int) -> str:
+        """The chain's value after row `seq`: equal values mean equal rows up to there."""
+        if seq == 0:
+            return schema.GENESIS
+        query = select(schema.feedback.c.chain).where(schema.feedback.c.seq == seq)
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            raise DataError(f"the ledger has no row {seq}: it is not the one this was made from")
+        return str(found)
+
+    def rows(
+        self, after: int = 0, to: int | None = None, rater: str | None = None
+    ) -> Iterator[Row]:
+        """Canonical rows with `after < seq <= to`, in order; erased ones are left out.
+
+        Args:
+            after: watermark of what is known already.
+            to: watermark to read to; the newest where it is None.
+            rater: only this rater's.
+        """
+        table = schema.feedback.c
+        to = self.watermark() if to is None else to
+        while after < to:
+            query = select(table.seq, table.row).where(table.seq > after, table.seq <= to)
+            if rater is not None:
+                query = query.where(table.rater == rater)
+            with self._reading() as connection:
+                page = connection.execute(query.order_by(table.seq).limit(PAGE)).all()
+            if not page:
+                return
+            after = page[-1].seq
+            yield from (json.loads(row.row) for row in page if row.row is not None)
+
+    def row(self, id: str) -> Row | None:
+        """The row with this id; None where there is none, or it was erased."""
+        query = select(schema.feedback.c.row).where(schema.feedback.c.id == id)
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else json.loads(found)
+
+    def quarantined(self, batch: int | None = None) -> Iterator[Quarantined]:
+        """Quarantined rows with their raw bytes, of one batch or of all, in order."""
+        table = schema.quarantine.c
+        query = select(table.id).order_by(table.id)
+        if batch is not None:
+            query = query.where(table.batch == batch)
+        with self._reading() as connection:
+            keys = list(connection.execute(query).scalars())
+        for key in keys:
+            with self._reading() as connection:
+                yield _quarantined(connection, key)
+
+    def verify_chain(self) -> Verified:
+        """Recomputes every digest, the chain over them, and each row's columns from its text.
+
+        Raises:
+            DataError: names the first row that differs from its record.
+        """
+        table = schema.feedback.c
+        seq, erased, chain = 0, 0, schema.GENESIS
+        # One statement, since a writer may be at work: rows and head of the same moment.
+        last = select(func.coalesce(func.max(table.seq), 0)).scalar_subquery().label("last")
+        with self._reading() as connection:
+            end = connection.execute(select(schema.head, last)).one()
+        while seq < end.last:
+            query = select(schema.feedback).where(table.seq > seq, table.seq <= end.last)
+            with self._reading() as connection:
+                page = connection.execute(query.order_by(table.seq).limit(PAGE)).all()
+            if not page:
+                break
+            for row in page:
+                seq += 1
+                chain = append.next_chain(chain, row.digest)
+                problem = _problem(row, seq, chain)
+                if problem:
+                    raise DataError(f"ledger row {seq} {problem}: put back a copy of the ledger")
+                erased += row.row is None
+        if (end.seq, end.chain) != (seq, chain):
+            raise DataError(
+                f"the ledger ends at row {seq}, its record at {end.seq}: put back a copy of it"
+            )
+        return Verified(seq, erased, chain)
+
+    # Rounds
+
+    def take_round_number(self, at_least: int = 1, note: dict[str, Any] | None = None) -> int:
+        """Takes a round number that was never taken before; the round is then `open`."""
+        with self._writing() as connection:
+            return decisions.take_number(connection, at_least, note or {}, now())
+
+    def record_round(self, number: int, **changes: Unpack[RoundChanges]) -> None:
+        """Sets fields of a round."""
+        with self._writing() as connection:
+            decisions.record(connection, number, changes)
+
+    def finish_round(self, number: int, **changes: Unpack[RoundChanges]) -> None:
+        """Sets fields of a round and the time it ended."""
+        self.record_round(number, **changes | {"finished_at": now()})
+
+    def round(self, number: int) -> Round | None:
+        """One round's record."""
+        with self._reading() as connection:
+            return next(iter(decisions.rounds(connection, number)), None)
+
+    def rounds(self) -> list[Round]:
+        """All rounds by number."""
+        with self._reading() as connection:
+            return decisions.rounds(connection)
+
+    def champion(self) -> Champion | None:
+        """The released model, or None before the first promotion."""
+        with self._reading() as connection:
+            return decisions.champion(connection)
+
+    def settle(
+        self,
+        round: int,
+        promote: bool,
+        version: str,
+        sha256: str,
+        expected: int | None,
+        why: str = "",
+    ) -> Decision:
+        """Records a round's decision on its model, and with `promote` makes that the champion.
+
+        Args:
+            expected: `decision` of the champion that the round was measured against, or None.
+
+        Raises:
+            LedgerError: the champion is another one by now, or the round decided otherwise before.
+        """
+        with self._writing() as connection:
+            return decisions.decide(
+                connection,
+                action="promote" if promote else "hold",
+                round=round,
+                model=(round, version, sha256),
+                expected=expected,
+                why=why,
+                at=now(),
+            )
+
+    def roll_back(
+        self, model_round: int, version: str, sha256: str, expected: int | None, why: str
+    ) -> Decision:
+        """Makes an earlier model the champion again; raises like `settle`."""
+        with self._writing() as connection:
+            return decisions.decide(
+                connection,
+                action="rollback",
+                round=None,
+                model=(model_round, version, sha256),
+                expected=expected,
+                why=why,
+                at=now(),
+            )
+
+    def decisions(self) -> list[Decision]:
+        """Every decision so far, in order."""
+        with self._reading() as connection:
+            return decisions.decisions(connection)
+
+    def add_override(
+        self,
+        round: int | None,
+        subject: str,
+        state: str,
+        why: str,
+        kind: Literal["check", "rater"] = "check",
+    ) -> None:
+        """Records what the person at this terminal decided about a check or a rater."""
+        values = {"round": round, "kind": kind, "subject": subject, "state": state, "why": why}
+        with self._writing() as connection:
+            decisions.add_override(connection, values | {"who": _who(), "at": now()})
+
+    def overrides(
+        self, round: int | None = None, kind: Literal["check", "rater"] | None = None
+    ) -> list[Override]:
+        """Overrides in order, of one round or of all, of one kind or of both."""
+        with self._reading() as connection:
+            return decisions.overrides(connection, round, kind)
+
+
+def now() -> str:
+    """The present as the ledger writes times."""
+    return datetime.now(UTC).isoformat()[:19] + "Z"
+
+
+_BATCHES = select(schema.batch).order_by(schema.batch.c.id)
+
+
+def _batch(values: Any) -> Batch:
+    others = {name: value for name, value in values.items() if name not in Counts._fields}
+    return Batch(counts=Counts(*(values[name] for name in Counts._fields)), **others)
+
+
+def _quarantined(connection: Connection, key: int) -> Quarantined:
+    table, parts = schema.quarantine, schema.quarantine_part.c
+    row = connection.execute(select(table).where(table.c.id == key)).one()
+    query = select(parts.raw).where(parts.quarantine == key).order_by(parts.part)
+    raw = b"".join([row.raw, *connection.execute(query).scalars()])
+    return Quarantined(row.id, row.batch, row.line, row.code, row.message, raw)
+
+
+def _problem(row: Any, seq: int, chain: str) -> str | None:
+    """What is wrong with a stored row, or None. An erased row has its digest and place left."""
+    if row.seq != seq:
+        return "is missing"
+    if row.chain != chain:
+        return "breaks the chain"
+    if row.row is None:
+        return None
+    if append.row_digest(row.salt or "", row.row) != row.digest:
+        return "differs from its digest"
+    content = json.loads(row.row)
+    columns = (row.id, row.kind, row.rater, row.content_hash)
+    if columns != (content["id"], content["kind"], content["rater"], content_hash(content)):
+        return "differs from its columns"
+    return None
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,91 @@
+"""Ending the processes that `roundhouse up` started: whole groups, and what has left its group.
+
+Whatever a service starts carries a mark in its environment, and a flow run or a stage that has made
+a session of its own is found by it. That reads /proc; elsewhere only the groups are ended.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Environment variable whose value marks everything that one `roundhouse up` has started.
+MARK = "ROUNDHOUSE_UP"
+
+
+def end(
+    process: "subprocess.Popen[bytes]", patience: float, how: signal.Signals = signal.SIGTERM
+) -> None:
+    """Asks a process that leads a group to end, then ends the group for certain.
+
+    Args:
+        process: our child, started in a session of its own.
+        patience: seconds it gets to end by itself.
+        how: the signal that asks.
+    """
+    try:
+        process.send_signal(how)
+        process.wait(patience)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    kill_group(process.pid)
+    process.wait()
+
+
+def kill_group(group: int) -> None:
+    """Ends every process of a group at once."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started itself and that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            ancestor = status.read_text(encoding="utf-8").rsplit(")", 1)[1].split()[1]
+        except (OSError, IndexError):
+            continue
+        if int(ancestor) == parent:
+            found.append(int(status.parent.name))
+    return found
+
+
+def ask(pids: list[int], number: signal.Signals = signal.SIGTERM) -> None:
+    """Sends a signal to processes, some of which may be gone."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def marked(value: str) -> Iterator[int]:
+    """Live processes whose environment has a mark that begins with this value, ours left out."""
+    entry = f"{MARK}={value}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        ours = int(folder.name) == os.getpid()
+        if not ours and any(variable.startswith(entry) for variable in variables):
+            yield int(folder.name)
+
+
+def sweep(value: str, patience: float = 5.0) -> list[int]:
+    """Ends all marked processes: asked first, killed when the patience (seconds) is over."""
+    found = list(marked(value))
+    ask(found)
+    until = time.monotonic() + patience
+    while (left := list(marked(value))) and time.monotonic() < until:
+        time.sleep(0.1)
+    while left:
+        ask(left, signal.SIGKILL)
+        time.sleep(0.05)
+        left = list(marked(value))
+    return found

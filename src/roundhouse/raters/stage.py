@@ -1,0 +1,190 @@
+"""The raters stage: all feedback in, pairs, demonstrations, flags, rater table and figures out."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from roundhouse import jsonl
+from roundhouse.errors import Blocked
+from roundhouse.raters import aggregate, agreement
+from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
+from roundhouse.raters.change import alpha_change
+from roundhouse.raters.reliability import Reliability, dawid_skene
+from roundhouse.raters.table import (
+    CHOSEN,
+    LABELS,
+    TIE,
+    Judgement,
+    Ratings,
+    build,
+    judgements,
+    latest,
+)
+from roundhouse.raters.verdict import RaterVerdict, judge_pool, judge_raters
+from roundhouse.settings import RaterSettings, SplitSettings
+
+
+def run(
+    data: Path,
+    validated: Path,
+    out: Path,
+    settings: RaterSettings,
+    split: SplitSettings,
+    inputs: Mapping[str, Any],
+) -> None:
+    """Reads the partitions and the exclusions, writes the stage's files.
+
+    Args:
+        data: folder of partitions, `0001.jsonl` and on.
+        validated: the folder that the validate stage wrote (excluded.jsonl).
+        out: gets pairs.jsonl, demonstrations.jsonl, flags.jsonl, unused.jsonl, raters.json,
+            verdict.json and figures.json.
+        inputs: inputs.json; `seed`, and optionally `accepted` (names of checks that a person
+            signed) and `rater_states` (rater to {"state", "why"}, a person's word).
+
+    Raises:
+        Blocked: agreement fell, the setting says that this blocks, and nobody accepted it. All
+            files are written before.
+    """
+    excluded = {line["id"] for line in jsonl.read(validated / "excluded.jsonl")}
+    found = judgements(partitions(data), split, excluded)
+    ratings = build(found)
+    chosen = ratings.votes[ratings.votes["kind"].isin(CHOSEN)]
+    reliability = dawid_skene(latest(chosen), labels=_labels(chosen), symmetric=True)
+    overrides = inputs.get("rater_states") or {}
+    verdicts = judge_raters(chosen, reliability, settings, _regions(found), overrides)
+    pairs = aggregate.pairs(ratings, verdicts, settings, split)
+    demonstrations = aggregate.demonstrations(found, verdicts)
+    flags = aggregate.flags(found)
+    unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
+    figures, change = _agreement_figures(ratings.votes, settings, int(inputs["seed"]))
+    pool = judge_pool(change, settings, inputs.get("accepted") or ())
+    figures |= _counts(chosen, reliability, verdicts, pairs)
+    figures |= {
+        "raters/demonstrations": len(demonstrations),
+        "raters/flags": len(flags),
+        "raters/used": len(found) - len(unused),
+        "raters/unused": len(unused),
+        "raters/excluded": len(excluded),
+        "raters/alarm": int(pool.state != "ok"),
+    }
+    jsonl.write(out / "pairs.jsonl", pairs)
+    jsonl.write(out / "demonstrations.jsonl", demonstrations)
+    jsonl.write(out / "flags.jsonl", flags)
+    jsonl.write(out / "unused.jsonl", unused)
+    jsonl.write_json(out / "raters.json", [one.as_json() for one in verdicts])
+    jsonl.write_json(out / "verdict.json", pool._asdict())
+    jsonl.write_json(out / "figures.json", figures)
+    if pool.state == "block":
+        raise Blocked(pool.check, pool.message)
+
+
+def partitions(data: Path) -> dict[int, list[dict[str, Any]]]:
+    """Partition number to its rows, oldest first."""
+    return {int(path.stem): list(jsonl.read(path)) for path in sorted(data.glob("*.jsonl"))}
+
+
+def _labels(votes: pd.DataFrame) -> int:
+    # A tie that nobody used would only take probability away from the two answers.
+    return LABELS if (votes["label"] == TIE).any() else LABELS - 1
+
+
+def _regions(found: Iterable[Judgement]) -> dict[str, str]:
+    """Every rater with the region they gave last."""
+    regions: dict[str, str] = {}
+    for judgement in found:
+        rater, region = judgement.row["rater"], judgement.row.get("region", "")
+        regions[rater] = region or regions.get(rater, "")
+    return regions
+
+
+def _agreement_figures(
+    votes: pd.DataFrame, settings: RaterSettings, seed: int
+) -> tuple[dict[str, float], Estimate]:
+    """Figures of agreement, those that are known, and the change against the last round."""
+    votes = votes[votes["kind"] == "comparison"]
+    every = agreement.from_table(latest(votes), LABELS)
+    draws, sure = settings.bootstrap_draws, settings.confidence
+    figures = _named("raters/alpha", agreement.alpha_interval(every, draws, sure, seed))
+    figures |= _named("raters/agreement", agreement.agreement_interval(every, draws, sure, seed))
+    figures |= _known({"raters/ceiling": agreement.ceiling(every, TIE)})
+    for domain, part in votes.groupby("domain"):
+        if domain:
+            alpha = agreement.alpha(agreement.from_table(latest(part), LABELS))
+            figures |= _known({"raters/alpha/domain/" + str(domain): alpha})
+    rounds = sorted(votes["round"].unique())
+    rows = [_rows_of(votes, number) for number in rounds[-2:]]
+    if rows:
+        figures |= _known({"raters/alpha_newest": agreement.alpha(rows[-1])})
+    change = alpha_change(rows[1], rows[0], draws, sure, seed) if len(rows) == 2 else UNKNOWN
+    return figures | _named("raters/alpha_change", change), change
+
+
+def _rows_of(votes: pd.DataFrame, number: int) -> CountRows:
+    return agreement.from_table(latest(votes[votes["round"] == number]), LABELS)
+
+
+def _counts(
+    votes: pd.DataFrame,
+    reliability: Reliability,
+    verdicts: Sequence[RaterVerdict],
+    pairs: Sequence[Mapping[str, Any]],
+) -> dict[str, float]:
+    sides = Counter(pair["side"] for pair in pairs)
+    states = Counter(one.state for one in verdicts)
+    overlap = int(reliability.overlap.sum())
+    figures: dict[str, float] = {
+        "raters/votes": len(votes),
+        "raters/raters": len(verdicts),
+        "raters/overlap": overlap / max(1, len(votes)),
+        "raters/pairs": len(pairs),
+    }
+    figures |= {f"raters/pairs_{side}": sides[side] for side in ("train", "judge", "eval")}
+    figures |= {f"raters/{state}": states[state] for state in ("watch", "suspended", "minority")}
+    return figures | ({"raters/accuracy": reliability.pool} if overlap else {})
+
+
+def _unused(
+    found: Sequence[Judgement],
+    ratings: Ratings,
+    verdicts: Sequence[RaterVerdict],
+    split: SplitSettings,
+    lines: Iterable[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Valid rows that nothing is trained or measured from, each with the reason."""
+    used = {row for line in lines for row in line["rows"]}
+    silent = {one.rater for one in verdicts if not one.factor}
+    spoken = aggregate.may_speak(ratings, split)
+    barred = {row for ids in ratings.votes["row"][~spoken] for row in ids.split("\0")}
+    return [
+        {
+            "id": judgement.row["id"],
+            "partition": judgement.partition,
+            "reason": _reason(judgement.row, silent, barred),
+        }
+        for judgement in found
+        if judgement.row["id"] not in used
+    ]
+
+
+def _reason(row: Mapping[str, Any], silent: set[str], barred: set[str]) -> str:
+    if row["rater"] in silent:
+        return "suspended"
+    if row["id"] in barred:
+        return "panel"
+    return "unpaired" if row["kind"] == "rating" else "repeated"
+
+
+def _named(name: str, estimate: Estimate) -> dict[str, float]:
+    if not estimate.known:
+        return {}
+    value, low, high = estimate
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _known(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in figures.items() if math.isfinite(value)}

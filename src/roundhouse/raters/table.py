@@ -1,0 +1,285 @@
+"""The one door to the rater statistics: canonical feedback rows become one tidy ratings table.
+
+Both answers of a comparison are put into a canonical order, so that the same two answers shown the
+other way round are one item, and `label` always means the same thing: 0 the first answer of the
+item is better, 1 the second, 2 a tie. The order is by a hash of prompt and answer, as good as a
+coin: one that goes with quality (by text, by length) would make one label the common one, and lower
+alpha although nobody agrees less.
+
+Four kinds of feedback vote on items: comparisons, ratings (two answers to one prompt scored by one
+rater), corrections (the corrected text over the original) and flags (a corrected or demonstrated
+answer over the flagged one). Only the first two say something about raters. Raters' pseudonyms stay
+as they are.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from roundhouse import feedback, jsonl
+from roundhouse.errors import DataError
+from roundhouse.settings import SplitSettings
+
+FIRST, SECOND, TIE = 0, 1, 2
+LABELS = 3
+#: Kinds of votes in which a rater chose between answers, rather than wrote one.
+CHOSEN = ("comparison", "rating")
+
+#: Columns of the tidy table and what stands where a row gives nothing.
+COLUMNS: dict[str, Any] = {
+    "item": None,
+    "rater": None,
+    "label": None,
+    "at": np.nan,
+    "round": 0,
+    "region": "",
+    "domain": "",
+    "guideline": "",
+    "gold": -1,
+    "anchor": False,
+    "position": -1,
+    "seconds": np.nan,
+    "kind": "comparison",
+    "share": 1.0,
+    "row": "",
+}
+
+
+class Item(NamedTuple):
+    """What votes are about: two answers to one prompt, in canonical order."""
+
+    prompt: list[dict[str, str]]
+    a: str
+    b: str
+    side: str
+    domain: str
+
+
+class Ratings(NamedTuple):
+    """The tidy table and the items its `item` column counts.
+
+    votes: a frame with the columns of `COLUMNS`: item (index into items), rater, label (0, 1 or 2),
+    at (seconds since 1970), round (partition), region, domain, guideline, gold (right label or -1),
+    anchor, position (label of the answer shown first, or -1), seconds, kind, share (a score's part
+    in the pairs it gave, else 1), row (id of the feedback row).
+    """
+
+    votes: pd.DataFrame
+    items: list[Item]
+
+
+class Judgement(NamedTuple):
+    """A canonical row with the partition it came in and the side and text of its prompt."""
+
+    partition: int
+    row: Mapping[str, Any]
+    side: str
+    text_key: str
+
+
+def tidy(votes: pd.DataFrame) -> pd.DataFrame:
+    """Checks a table made by hand (a notebook, another tool) and fills the optional columns.
+
+    Needs item, rater and label; labels are whole numbers from 0.
+
+    Raises:
+        DataError: a column is missing, empty in places, or of the wrong type.
+    """
+    missing = [name for name, default in COLUMNS.items() if default is None and name not in votes]
+    if missing:
+        raise DataError(f"ratings table: no column {missing[0]}; give item, rater and label")
+    full = votes.assign(**{n: v for n, v in COLUMNS.items() if n not in votes})[list(COLUMNS)]
+    for name in ("item", "rater", "label"):
+        if full[name].isna().any():
+            raise DataError(f"ratings table: column {name} has empty cells")
+    if len(full) and (not pd.api.types.is_integer_dtype(full["label"]) or full["label"].min() < 0):
+        raise DataError("ratings table: labels are whole numbers from 0")
+    return full.reset_index(drop=True)
+
+
+def judgements(
+    partitions: Mapping[int, Iterable[Mapping[str, Any]]],
+    split: SplitSettings,
+    excluded: Collection[str] = frozenset(),
+) -> list[Judgement]:
+    """All rows that may be used, in ledger order, each with the side of its prompt.
+
+    Sides are decided over every row, excluded ones too, so that an exclusion moves no prompt.
+    """
+    prompts = Prompts()
+    found = [
+        (number, row, *prompts.keys(row)) for number, rows in partitions.items() for row in rows
+    ]
+    sides = feedback.sides({key for _, _, key, _ in found}, split)
+    return [
+        Judgement(number, row, sides[key], text_key)
+        for number, row, key, text_key in found
+        if row["id"] not in excluded
+    ]
+
+
+class Prompts:
+    """Keys of prompts, each computed once: by group (decides the side) and by text alone."""
+
+    def __init__(self) -> None:
+        self._text: dict[str, str] = {}
+        self._group: dict[str, str] = {}
+
+    def keys(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        """(prompt key, text key) of a row; equal where the row has no group."""
+        prompt, group = row["prompt"], row.get("group")
+        raw = prompt if isinstance(prompt, str) else "\0" + jsonl.dumps(prompt)
+        text_key = self._text.get(raw)
+        if text_key is None:
+            text_key = self._text[raw] = feedback.prompt_key({"prompt": prompt})
+        if group is None:
+            return text_key, text_key
+        key = self._group.get(group)
+        if key is None:
+            key = self._group[group] = feedback.prompt_key(row)
+        return key, text_key
+
+
+def squeeze(text: str) -> str:
+    """A text with its white space collapsed: what makes two answers identical."""
+    return " ".join(text.split())
+
+
+def build(found: Iterable[Judgement]) -> Ratings:
+    """The tidy table of all votes in these judgements."""
+    door = _Door()
+    scores: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
+    better: dict[tuple[str, str], str] = {}
+    flagged = []
+    for judgement in found:
+        row = judgement.row
+        if row["kind"] == "comparison":
+            door.compare(judgement)
+        elif row["kind"] == "correction":
+            door.vote(judgement, row["correction"], row["response"], FIRST)
+            better[judgement.side, judgement.text_key] = row["correction"]
+        elif row["kind"] == "demonstration":
+            better.setdefault((judgement.side, judgement.text_key), row["response"])
+        elif row["kind"] == "rating":
+            key = (row["rater"], judgement.text_key, judgement.side, row.get("aspect", ""))
+            scores[key].append(judgement)
+        else:
+            flagged.append(judgement)
+    for rated in scores.values():
+        door.rate(rated)
+    for judgement in flagged:
+        answer = better.get((judgement.side, judgement.text_key))
+        if answer is not None and squeeze(answer) != squeeze(judgement.row["response"]):
+            door.vote(judgement, answer, judgement.row["response"], FIRST)
+    return Ratings(_frame(door.votes), door.items)
+
+
+class _Door:
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.votes: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._codes: dict[tuple[str, ...], int] = {}
+
+    def compare(self, judgement: Judgement) -> None:
+        row = judgement.row
+        first, second = row["responses"]
+        self.vote(judgement, first, second, _label(row["choice"]))
+
+    def rate(self, rated: list[Judgement]) -> None:
+        # n answers hold n - 1 independent comparisons, whatever the number of pairs: hence 2 / n.
+        share = 2 / len(rated) if len(rated) > 1 else 1.0
+        for one, other in combinations(rated, 2):
+            high, low = _level(one.row), _level(other.row)
+            if high == low or squeeze(one.row["response"]) == squeeze(other.row["response"]):
+                continue
+            better, worse = (one, other) if high > low else (other, one)
+            later = max(one, other, key=lambda each: each.partition)
+            self.vote(
+                later, better.row["response"], worse.row["response"], FIRST, share,
+                row=f"{better.row['id']}\0{worse.row['id']}",
+            )  # fmt: skip
+
+    def vote(
+        self, judgement: Judgement, first: str, second: str, label: int,
+        share: float = 1.0, row: str | None = None,
+    ) -> None:  # fmt: skip
+        source = judgement.row
+        one, other = squeeze(first), squeeze(second)
+        swapped = _coin(judgement.text_key, one) > _coin(judgement.text_key, other)
+        texts = (other, one) if swapped else (one, other)
+        key = (judgement.side, judgement.text_key, source.get("aspect", ""), *texts)
+        code = self._codes.setdefault(key, len(self.items))
+        if code == len(self.items):
+            a, b = (second, first) if swapped else (first, second)
+            prompt = feedback.messages(source["prompt"])
+            self.items.append(Item(prompt, a, b, judgement.side, source.get("domain", "")))
+        gold = _label(source["gold"]) if _has_gold(source) else -1
+        values = {
+            "item": code,
+            "rater": source["rater"],
+            "label": _turn(label, swapped),
+            "at": seconds_of(source["created_at"]),
+            "round": judgement.partition,
+            "region": source.get("region", ""),
+            "domain": source.get("domain", ""),
+            "guideline": source.get("guideline", ""),
+            "gold": _turn(gold, swapped),
+            "anchor": source.get("anchor", False),
+            "position": _turn(source.get("position", -1), swapped),
+            "seconds": source.get("seconds", np.nan),
+            "kind": source["kind"],
+            "share": share,
+            "row": row or source["id"],
+        }
+        for name, value in values.items():
+            self.votes[name].append(value)
+
+
+def latest(votes: pd.DataFrame) -> pd.DataFrame:
+    """The last vote of each rater on each item: repeats say how steady one rater is, not how
+    much two raters agree."""
+    if not len(votes):
+        return votes
+    return votes.drop_duplicates(["item", "rater"], keep="last")
+
+
+def seconds_of(text: str) -> float:
+    """An ISO time with zone as seconds since 1970; NaN where it is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return float("nan")
+    return moment.timestamp() if moment.tzinfo else float("nan")
+
+
+def _frame(votes: dict[str, list[Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(votes)
+    whole = dict.fromkeys(("item", "label", "round", "gold", "position"), np.int64)
+    return frame.astype({**whole, "at": np.float64, "seconds": np.float64, "anchor": bool})
+
+
+def _coin(text_key: str, answer: str) -> bytes:
+    return hashlib.sha256(f"{text_key}\0{answer}".encode()).digest()
+
+
+def _label(choice: Any) -> int:
+    return TIE if choice == "tie" else int(choice)
+
+
+def _has_gold(row: Mapping[str, Any]) -> bool:
+    return row["kind"] == "comparison" and row.get("gold") is not None
+
+
+def _turn(label: int, swapped: bool) -> int:
+    return 1 - label if swapped and label in (FIRST, SECOND) else label
+
+
+def _level(row: Mapping[str, Any]) -> float:
+    low, high = row["scale"]
+    return float((row["score"] - low) / (high - low))

@@ -1,0 +1,25 @@
+"""What the terminal shows: a round, all rounds, raters, lineage. Plain data in, text out.
+
+Names out of feedback (raters, domains, checks) are shown as they are and never read as markup.
+"""
+
+from roundhouse.report.lineage import (
+    audit_text,
+    diff_text,
+    rater_text,
+    raters_table,
+    verification_text,
+)
+from roundhouse.report.round import round_lines, round_table, rounds_table, show
+
+__all__ = [
+    "audit_text",
+    "diff_text",
+    "rater_text",
+    "raters_table",
+    "round_lines",
+    "round_table",
+    "rounds_table",
+    "show",
+    "verification_text",
+]

@@ -1,0 +1,135 @@
+"""Raters, lineage, differences, verification: what the commands about published rounds print."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from roundhouse.report import layout
+from roundhouse.report.round import lines
+
+Record = Mapping[str, Any]
+
+
+def raters_table(number: int, raters: Sequence[Record]) -> str:
+    """The raters of a round, the least accurate first and unknown ones last."""
+    found = layout.table("rater", "region", "votes", "accuracy", "weight", "state", "evidence")
+    unknown = 2.0
+    for rater in sorted(raters, key=lambda r: (r["accuracy"] or unknown, r["rater"])):
+        ends = layout.interval(rater["accuracy_low"], rater["accuracy_high"], 2)
+        found.add_row(
+            Text(rater["rater"]),
+            Text(rater["region"] or ""),
+            f"{rater['votes']:,}",
+            Text(f"{layout.number(rater['accuracy'], 2)} {ends}"),
+            layout.number(rater["weight"], 2),
+            Text(rater["state"], "" if rater["state"] == "ok" else layout.BAD),
+            Text("; ".join(rater["evidence"])),
+        )
+    return layout.render(Text(f"Raters of round {number}", "bold"), found)
+
+
+def rater_text(found: Record) -> str:
+    """The rounds and models that one rater's rows went into."""
+    table = layout.table("round", "model version", "rows", "weight", "state")
+    for row in found["rounds"]:
+        table.add_row(
+            str(row["round"]),
+            str(row["version"] or "-"),
+            f"{row['rows']:,}",
+            layout.number(row["weight"], 2),
+            str(row["state"] or "-"),
+        )
+    return layout.render(Text(f"Rater {found['rater']}", "bold"), table)
+
+
+def audit_text(found: Record) -> str:
+    """What a round's result, or a model version, depends on."""
+    partitions = layout.table("partition", "rows", "sha256")
+    for name, part in sorted(found["partitions"].items()):
+        digest = Text(part["sha256"], overflow="fold")
+        partitions.add_row(name, f"{part['rows']:,}", digest)
+    shown = lines({"metrics": found["metrics"]})
+    figures = {line.label: f"{line.value}  {line.note}".rstrip() for line in shown}
+    version = f"Version {found['version']}, round" if "version" in found else "Round"
+    title = Text(f"{version} {found['round']}: {found['decision']}", "bold")
+    return layout.render(title, layout.facts(_depends(found) | figures), partitions)
+
+
+def diff_text(found: Record) -> str:
+    """What changed between two rounds."""
+    before, after = f"round {found['from']}", f"round {found['to']}"
+    named = {
+        "decision": " -> ".join(str(one) for one in found["decision"]),
+        "code": "unchanged" if len(set(found["code"])) == 1 else " -> ".join(found["code"]),
+        "rows added": f"{found['rows_added']:,}{layout.listed(found['rows_added_by_kind'])}",
+    }
+    for key in ("partitions_added", "partitions_gone", "partitions_altered", "raters_new"):
+        named[key.replace("_", " ")] = ", ".join(found[key]) or "none"
+    named["raters gone"] = ", ".join(found["raters_gone"]) or "none"
+    figures = {
+        name: pair
+        for name, pair in found["figures_changed"].items()
+        if "/domain/" not in name and not name.endswith(("_low", "_high"))
+    }
+    return layout.render(
+        Text(f"From {before} to {after}", "bold"),
+        layout.facts(named),
+        *_changes(("setting", before, after), found["settings_changed"]),
+        *_changes(("weight of rater", before, after), found["weights_moved"]),
+        *_changes(("figure", before, after), figures),
+    )
+
+
+def verification_text(found: Record) -> str:
+    """What `audit verify` found."""
+    counts = (f"{found[name]:,} {name}" for name in ("rounds", "files"))
+    looked = f"{', '.join(counts)}, {found['rows']:,} rows of the ledger"
+    if not found["findings"]:
+        return f"all as published: {looked}"
+    table = layout.table("round", "what", "problem", "where")
+    for finding in found["findings"]:
+        cells = (finding["round"] or "-", finding["what"], finding["problem"], finding["where"])
+        table.add_row(*(Text(str(cell), overflow="fold") for cell in cells))
+    title = f"not as published: {len(found['findings'])} (looked at {looked})"
+    return layout.render(Text(title, layout.BAD), table)
+
+
+def _depends(found: Record) -> dict[str, str]:
+    champion, rows = found["champion_before"], found["rows"]
+    against = "its own supervised model, as there was no champion"
+    if champion:
+        against = f"version {champion['version']}, made by round {champion['round']}"
+    excluded = f"{sum(rows['excluded'].values()):,} excluded{layout.listed(rows['excluded'])}"
+    states = Counter(rater["state"] for rater in found["raters"])
+    return {
+        "commit": found["commit"],
+        "code": found["code"] + (" with uncommitted edits" if found["edited_code"] else ""),
+        "previous round": found["previous"] or "none",
+        "measured against": against,
+        "model sha256": found["model_sha256"] or "none",
+        "base": found["base"],
+        "seed": str(found["seed"]),
+        "data version": found["data_version"] or "unknown",
+        "rows": f"{rows['accepted']:,} accepted = {rows['used']:,} usable + {excluded}",
+        "raters": f"{len(found['raters']):,}{layout.listed(states)}",
+        "accepted by hand": "; ".join(found["accepted"]) or "nothing",
+        "in the way": "; ".join(reason["text"] for reason in found["reasons"]) or "nothing",
+    }
+
+
+def _changes(
+    heads: tuple[str, str, str], changed: Mapping[str, Sequence[Any]]
+) -> Iterable[RenderableType]:
+    table = layout.table(*heads)
+    for name, pair in changed.items():
+        table.add_row(Text(name, overflow="fold"), *(Text(_shown(value)) for value in pair))
+    return [table] if changed else []
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

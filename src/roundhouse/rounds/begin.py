@@ -1,0 +1,189 @@
+"""Opening a round: its number, its clone, its champion; or finding again a round that was killed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from roundhouse import model_folder
+from roundhouse import settings as settings_module
+from roundhouse.errors import RoundhouseError, UsageError
+from roundhouse.ledger import Ledger
+from roundhouse.locations import Locations, tag_name
+from roundhouse.rounds import inputs as inputs_module
+from roundhouse.rounds import stages, workspace
+from roundhouse.rounds.dvc import forget_dead_locks
+from roundhouse.rounds.git import head, round_tags, show
+from roundhouse.rounds.inputs import Inputs
+from roundhouse.rounds.lock import owned
+from roundhouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person or the schedule asks for.
+
+    Attributes:
+        root: the checkout.
+        params: settings file, taken from the checkout's top folder where it is relative.
+        overrides: `section.key=value` settings for this round alone.
+        allow_dirty: carry edits of tracked code into the round and record them.
+        accept: checks that a person accepts, with the reason: (check, why).
+        resume: finish this round instead of starting one.
+        min_feedback: skip the round below this many new rows; None takes the setting.
+    """
+
+    root: Path
+    params: Path = Path("params.yaml")
+    overrides: tuple[str, ...] = ()
+    allow_dirty: bool = False
+    accept: tuple[tuple[str, str], ...] = ()
+    resume: int | None = None
+    min_feedback: int | None = None
+
+
+class Skipped(Exception):
+    """There is no round to run; the message is the recorded reason. Not an error."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """An open round.
+
+    Attributes:
+        number: its number.
+        places: the checkout's places.
+        workspace: its own clone.
+        settings: its frozen settings.
+        ledger: the open ledger.
+        previous: tag of the round before it, None for the first.
+        accept: checks accepted by a person, with reasons.
+    """
+
+    number: int
+    places: Locations
+    workspace: Path
+    settings: Settings
+    ledger: Ledger
+    previous: str | None
+    accept: tuple[tuple[str, str], ...]
+
+    @property
+    def tag(self) -> str:
+        """The git tag it gets when it is published."""
+        return tag_name(self.number)
+
+    @property
+    def previous_inputs(self) -> Inputs | None:
+        """The inputs of the round before it, as they were committed."""
+        return read_inputs(self.places.root, self.previous) if self.previous else None
+
+
+@contextmanager
+def open_round(request: Request) -> Iterator[Round]:
+    """Opens a new round, or the one to resume, and holds the round lock while the block runs.
+
+    Raises:
+        BusyError: a round is running.
+        CheckoutError: tracked code was edited.
+        Skipped: there is too little new feedback, or nothing to resume.
+    """
+    places = Locations(request.root)
+    purpose = f"roundhouse resume {request.resume}" if request.resume else "roundhouse round"
+    with owned(places.state / "round.lock", purpose):
+        ledger = Ledger.open(places.ledger_url, expected=has_history(places))
+        yield _resumed(request, places, ledger) if request.resume else _new(request, places, ledger)
+
+
+def read_inputs(root: Path, tag: str) -> Inputs:
+    """The inputs that a published round committed."""
+    text = show(root, tag, inputs_module.FILE)
+    if text is None:
+        raise RoundhouseError(f"{tag} has no {inputs_module.FILE}: fetch the tag again")
+    return Inputs.model_validate_json(text)
+
+
+def read_settings(root: Path, tag: str) -> Settings:
+    """The settings that a published round committed."""
+    text = show(root, tag, workspace.SETTINGS_FILE)
+    if text is None:
+        raise RoundhouseError(f"{tag} has no {workspace.SETTINGS_FILE}: fetch the tag again")
+    return settings_module.check(yaml.safe_load(text), where=f"{tag}:{workspace.SETTINGS_FILE}")
+
+
+def last_tag(root: Path) -> str | None:
+    """The last published round."""
+    numbers = round_tags(root)
+    return tag_name(numbers[-1]) if numbers else None
+
+
+def has_history(places: Locations) -> bool:
+    """Whether tags or earlier clones show that there must be a ledger."""
+    return bool(round_tags(places.root)) or any(places.rounds.glob("[0-9]*"))
+
+
+def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
+    source = places.root / request.params
+    raw = settings_module.load_raw(source, request.overrides)
+    settings = settings_module.check(raw, where=source.name)
+    if not request.allow_dirty:
+        workspace.refuse_edited_code(places.root)
+    _check_base(places.root, settings.model.base)
+    previous = last_tag(places.root)
+    _enough_feedback(request, settings, places, ledger, previous)
+    text = workspace.settings_text(source, raw, changed=bool(request.overrides))
+    plan = workspace.Plan(head(places.root), previous, text, request.allow_dirty)
+    tags = round_tags(places.root)
+    number = ledger.take_round_number(at_least=max(tags, default=0) + 1, note=asdict(plan))
+    for check, why in request.accept:
+        ledger.add_override(number, subject=check, state="accepted", why=why)
+    return _opened(places, ledger, number, plan)
+
+
+def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan) -> Round:
+    folder = places.workspace(number)
+    if not folder.exists():
+        folder = workspace.create(places, number, plan)
+    settings = settings_module.load(folder / workspace.SETTINGS_FILE)
+    accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
+    return Round(number, places, folder, settings, ledger, plan.previous, accept)
+
+
+def _check_base(root: Path, base: str) -> None:
+    """Refuses a model folder before a number is taken; a hub's name is tried by the stage."""
+    folder = root / Path(base).expanduser()
+    if base != "scratch" and (folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1):
+        model_folder.check(folder)
+
+
+def _enough_feedback(
+    request: Request, settings: Settings, places: Locations, ledger: Ledger, previous: str | None
+) -> None:
+    needed = settings.schedule.min_feedback
+    if request.min_feedback is not None:
+        needed = request.min_feedback
+    used = read_inputs(places.root, previous).watermark if previous else 0
+    new = ledger.watermark() - used
+    if new < needed and not settings.simulate.enabled:
+        raise Skipped(f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted")
+
+
+def _resumed(request: Request, places: Locations, ledger: Ledger) -> Round:
+    number = request.resume or 0
+    row = ledger.round(number)
+    if row is None:
+        raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
+    if row.state != "open":
+        raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
+    later = [n for n in round_tags(places.root) if n > number]
+    if later:
+        raise UsageError(
+            f"round {number} was overtaken by round {later[-1]}, which used its feedback: "
+            "start a new round instead"
+        )
+    folder = places.workspace(number)
+    stages.reap(folder)
+    forget_dead_locks(folder)
+    return _opened(places, ledger, number, workspace.Plan(**row.note))

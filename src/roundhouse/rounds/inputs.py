@@ -1,0 +1,67 @@
+"""A round's inputs, frozen before its first stage: `inputs.json` in the clone and in the round's commit."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from roundhouse import jsonl
+
+FILE = "inputs.json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Partition(_Frozen):
+    """One round's rows, as they were written."""
+
+    rows: int
+    """Rows in the file."""
+    sha256: str
+    """Hash of the file's bytes."""
+
+
+class Champion(_Frozen):
+    """The model that the challenger is measured against."""
+
+    round: int
+    """The round that trained it."""
+    version: str
+    """Its version in the model registry."""
+    sha256: str
+    """Hash of its folder (`hashes.sha256_folder`)."""
+    decision: int
+    """The ledger's decision that made it champion; a release must still find it there."""
+
+
+class Inputs(_Frozen):
+    """Everything a round's result depends on, apart from its code and its settings."""
+
+    round: int
+    """The round's number."""
+    watermark: int
+    """Sequence number of the last ledger row that this round may see."""
+    previous: str | None
+    """Tag of the last published round, whose partitions this round continues."""
+    champion: Champion | None
+    """The champion when the round began."""
+    base: str
+    """Hash of the base model's folder, or its name where it is made from scratch."""
+    seed: int
+    """Seed of everything random."""
+    accepted: tuple[str, ...]
+    """Checks that a person accepted for this round."""
+    partitions: dict[str, Partition]
+    """File name to record, for every file of data/feedback."""
+
+
+def write(workspace: Path, inputs: Inputs) -> None:
+    """Writes inputs.json whole or not at all; its presence says that the snapshot is complete."""
+    jsonl.write_json(workspace / FILE, inputs.model_dump(mode="json"))
+
+
+def read(workspace: Path) -> Inputs | None:
+    """The round's inputs, or None where its snapshot was not finished."""
+    path = workspace / FILE
+    return Inputs.model_validate(jsonl.read_json(path)) if path.exists() else None

@@ -1,0 +1,61 @@
+"""One round at a time: a file lock that the kernel frees when its owner dies.
+
+The lock is the open file, not its text, so a process id that is used again can never hold it by
+mistake; the text only names the owner for whoever is refused.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roundhouse.errors import BusyError
+
+
+@contextmanager
+def owned(path: Path, purpose: str) -> Iterator[None]:
+    """Holds the lock at `path` while the block runs.
+
+    Raises:
+        BusyError: another live process holds it; the message names that process and its purpose.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{_owner(path)} is at work here: wait for it, or stop it") from None
+        file.seek(0)
+        file.truncate()
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
+        file.write(json.dumps(owner | {"since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.seek(0)
+            file.truncate()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a live process holds the lock."""
+    if not path.exists():
+        return False
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"{owner['purpose']} (process {owner['pid']} on {owner['host']}, since {owner['since']})"
+    except (ValueError, KeyError, OSError):
+        return "another process"

@@ -1,0 +1,73 @@
+"""A round's record: plain data, made from its files, for the terminal, the ledger and `--json`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roundhouse import jsonl
+from roundhouse.rounds import inputs as inputs_module
+from roundhouse.rounds.begin import Round
+from roundhouse.rounds.git import run
+from roundhouse.rounds.stages import STAGES
+from roundhouse.rounds.workspace import DATA_POINTER
+from roundhouse.simulate import outcome
+
+ANSWERS = Path("out") / "evaluate" / "answers.jsonl"
+
+
+def make(
+    this: Round, decision: str, reasons: Sequence[str], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The record of a finished round.
+
+    Keys: round, decision, reasons, data_version, commit, metrics, seconds, workspace, rules.
+    """
+    frozen = inputs_module.read(this.workspace)
+    rules = this.workspace / "decision.json"
+    return {
+        "round": this.number,
+        "decision": decision,
+        "reasons": list(reasons),
+        "data_version": data_version(this.workspace),
+        "commit": tag_commit(this),
+        "metrics": figures(this.workspace) | _simulation(this),
+        "seconds": dict(seconds),
+        "workspace": str(this.workspace),
+        "previous": this.previous,
+        "partitions": {k: v.rows for k, v in frozen.partitions.items()} if frozen else {},
+        "rules": jsonl.read_json(rules)["reasons"] if rules.exists() else [],
+        "feedback": this.ledger.counts()._asdict(),
+    }
+
+
+def figures(workspace: Path) -> dict[str, float]:
+    """The figures of all stages, metric name to number. The simulation's truth is not among them."""
+    found: dict[str, float] = {}
+    for stage in STAGES:
+        path = workspace / "out" / stage / "figures.json"
+        if path.exists():
+            found |= jsonl.read_json(path)
+    return found
+
+
+def _simulation(this: Round) -> dict[str, float]:
+    """What only the simulation knows; made after the decision, for people to read."""
+    if not this.settings.simulate.enabled or not (this.workspace / ANSWERS).exists():
+        return {}
+    return outcome.figures(this.workspace, this.settings.seed)
+
+
+def data_version(workspace: Path) -> str:
+    """DVC's hash of data/feedback, as its pointer file gives it; empty before the snapshot."""
+    pointer = workspace / DATA_POINTER
+    if not pointer.exists():
+        return ""
+    return str(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
+
+
+def tag_commit(this: Round) -> str:
+    """The commit that the round's tag points at; empty for a round without a tag."""
+    done = run(["rev-parse", "--verify", "-q", f"{this.tag}^{{commit}}"], cwd=this.places.root)
+    return done.stdout.strip()

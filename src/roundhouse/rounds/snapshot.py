@@ -1,0 +1,83 @@
+"""The ledger's new rows become one immutable partition, and the round's inputs are frozen.
+
+A snapshot is a pure function of the ledger's watermark: made again after a crash, it is the same.
+"""
+
+from pathlib import Path
+
+from roundhouse import jsonl
+from roundhouse.errors import DataError
+from roundhouse.hashes import sha256_file, sha256_folder
+from roundhouse.rounds import inputs as inputs_module
+from roundhouse.rounds.begin import Round
+from roundhouse.rounds.champion import current_champion, fetch_champion
+from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds.inputs import Inputs, Partition
+from roundhouse.rounds.workspace import DATA_POINTER
+
+FEEDBACK = Path("data") / "feedback"
+
+
+def take_snapshot(this: Round) -> Inputs:
+    """Writes the round's partition and inputs.json; a finished snapshot is checked and returned.
+
+    Raises:
+        DataError: an earlier partition is missing or differs from its record.
+    """
+    done = inputs_module.read(this.workspace)
+    if done:
+        check_partitions(this.workspace, done.partitions)
+        _fetch_champion(this, done)
+        return done
+    before = this.previous_inputs
+    partitions = dict(before.partitions) if before else {}
+    if before:
+        dvc("pull", DATA_POINTER, workspace=this.workspace, root=this.places.root)
+        check_partitions(this.workspace, partitions)
+    watermark = this.ledger.watermark()
+    name = f"{this.number:04d}.jsonl"
+    path = this.workspace / FEEDBACK / name
+    rows = this.ledger.rows(after=before.watermark if before else 0, to=watermark)
+    count = jsonl.write(path, rows)
+    partitions[name] = Partition(rows=count, sha256=sha256_file(path))
+    dvc("add", "--quiet", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
+    frozen = Inputs(
+        round=this.number,
+        watermark=watermark,
+        previous=this.previous,
+        champion=current_champion(this.ledger),
+        base=_base_hash(this),
+        seed=this.settings.seed,
+        accepted=tuple(check for check, _ in this.accept),
+        partitions=partitions,
+    )
+    _fetch_champion(this, frozen)
+    inputs_module.write(this.workspace, frozen)
+    return frozen
+
+
+def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
+    """Compares data/feedback with the record, by name and by hash; DVC may hand out less, silently.
+
+    Raises:
+        DataError: names the partition that is missing, altered or not on record.
+    """
+    folder = workspace / FEEDBACK
+    found = {path.name for path in folder.glob("*.jsonl")}
+    for name in sorted(found ^ set(record)):
+        state = "is missing" if name in record else "is not on record"
+        raise DataError(f"{folder / name} {state}: run `roundhouse audit verify`")
+    for name, partition in record.items():
+        if sha256_file(folder / name) != partition.sha256:
+            raise DataError(f"{folder / name} differs from its record: run `roundhouse audit verify`")
+
+
+def _fetch_champion(this: Round, inputs: Inputs) -> None:
+    """The evaluation compares with it; what an earlier try fetched is fetched again, and checked."""
+    if inputs.champion:
+        fetch_champion(inputs.champion, this.workspace, this.places)
+
+
+def _base_hash(this: Round) -> str:
+    folder = this.places.root / Path(this.settings.model.base).expanduser()
+    return sha256_folder(folder) if folder.is_dir() else this.settings.model.base

@@ -1,0 +1,133 @@
+"""Driving one DVC stage in a process group of its own, and ending whatever a dead round left running."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from roundhouse import jsonl
+from roundhouse.errors import Blocked, RoundhouseError, StageError
+from roundhouse.rounds import dvc
+from roundhouse.stage import FAILURE
+
+#: In the order that dvc.yaml's dependencies allow.
+STAGES = ("validate", "raters", "sft", "reward", "ppo", "evaluate")
+
+_RUNNING = Path(".dvc") / "running.json"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage did.
+
+    Attributes:
+        stage: its name.
+        cached: DVC found its outputs already made from these inputs.
+        seconds: wall time, DVC and imports with it.
+        figures: its figures, metric name to number.
+    """
+
+    stage: str
+    cached: bool
+    seconds: float
+    figures: dict[str, float]
+
+
+#: Called again and again while a stage runs, with the path of its journal.
+Watch = Callable[[Path], None]
+
+
+def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageResult:
+    """Brings one stage up to date with `dvc repro` and returns its figures.
+
+    Raises:
+        Blocked: the stage asks for a person's decision.
+        StageError: its process ended badly; the message says which log to read.
+    """
+    journal, log = workspace / "logs" / f"{stage}.jsonl", workspace / "logs" / f"{stage}.log"
+    log.parent.mkdir(exist_ok=True)
+    for stale in (journal, workspace / FAILURE):
+        stale.unlink(missing_ok=True)
+    started = time.monotonic()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            dvc.command("repro", "--single-item", stage),
+            cwd=workspace,
+            env=dvc.process_environment(workspace, root),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        _remember(workspace, process.pid)
+        try:
+            while process.poll() is None:
+                watch(journal)
+                time.sleep(0.2)
+        finally:
+            _end_group(process.pid, process)
+            (workspace / _RUNNING).unlink(missing_ok=True)
+    watch(journal)
+    if process.returncode:
+        raise _failure(workspace, stage, log)
+    figures = jsonl.read_json(workspace / "out" / stage / "figures.json")
+    return StageResult(stage, not journal.exists(), time.monotonic() - started, figures)
+
+
+def reap(workspace: Path) -> None:
+    """Ends the process group that a killed round left at work; the caller must own the round."""
+    try:
+        note = json.loads((workspace / _RUNNING).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if _birth(note["group"]) in (note["born"], None):
+        _end_group(note["group"])
+    (workspace / _RUNNING).unlink(missing_ok=True)
+
+
+def _remember(workspace: Path, group: int) -> None:
+    jsonl.write_json(workspace / _RUNNING, {"group": group, "born": _birth(group)})
+
+
+def _birth(pid: int) -> str | None:
+    """Start time of a process in clock ticks since boot: with the id, it names a process for good."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _end_group(group: int, leader: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Stops a process group: politely, then for certain. A leader that is our child is reaped too."""
+    for number, wait in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            return
+        until = time.monotonic() + wait
+        while time.monotonic() < until and _alive(group):
+            if leader:
+                leader.poll()
+            time.sleep(0.05)
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _failure(workspace: Path, stage: str, log: Path) -> RoundhouseError:
+    try:
+        note = jsonl.read_json(workspace / FAILURE)
+    except (OSError, ValueError):
+        return StageError(f"stage {stage} ended badly: read {log}")
+    if note.get("check"):
+        return Blocked(note["check"], note["message"])
+    return StageError(f"stage {stage}: {note['message']}")

@@ -1,0 +1,131 @@
+"""A round's own clone under `rounds/NNNN`, and the commit and tag that are made from it.
+
+The user's checkout is read, never written: what comes back to it is one tag.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from roundhouse.errors import CheckoutError
+from roundhouse.locations import Locations, tag_name
+from roundhouse.rounds import dvc
+from roundhouse.rounds.git import edited, git, head
+
+#: Settings may be edited and travel with the round; every other tracked file is code.
+SETTINGS_FILE = "params.yaml"
+PATCH_FILE = "dirty.patch"
+DATA_POINTER = "data/feedback.dvc"
+
+#: What a round commits, where it exists. Nothing else may enter its commit.
+COMMITTED = (
+    SETTINGS_FILE,
+    "inputs.json",
+    DATA_POINTER,
+    "dvc.lock",
+    "manifest.json",
+    "decision.json",
+    PATCH_FILE,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a clone is made from; kept in the ledger, so that a killed start can be made again.
+
+    Attributes:
+        code: commit of the user's checkout.
+        previous: tag of the last published round.
+        settings: text of the round's params.yaml.
+        allow_dirty: carry edits of tracked code.
+    """
+
+    code: str
+    previous: str | None
+    settings: str
+    allow_dirty: bool
+
+
+def refuse_edited_code(root: Path) -> None:
+    """Stops a round that would run other code than the last commit's.
+
+    Raises:
+        CheckoutError: a tracked file other than params.yaml differs from HEAD.
+    """
+    files = [path for path in edited(root) if path != SETTINGS_FILE]
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        raise CheckoutError(
+            f"{files[0]}{more} differs from the last commit: commit it, "
+            "or add --allow-dirty to record the difference with the round"
+        )
+
+
+def settings_text(source: Path, raw: dict[str, object], changed: bool) -> str:
+    """The round's params.yaml: the user's file as it is, or the same data with its overrides."""
+    if changed:
+        return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+    return source.read_text(encoding="utf-8")
+
+
+def create(places: Locations, number: int, plan: Plan) -> Path:
+    """Makes the clone of a round, whole or not at all, and returns its folder.
+
+    It starts at the plan's code; data pointers and dvc.lock come from the previous round.
+    """
+    workspace = places.workspace(number)
+    part = places.rounds / f".making-{number:04d}"
+    shutil.rmtree(part, ignore_errors=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    git("clone", "--quiet", "--no-checkout", str(places.root), str(part), cwd=places.root)
+    git("checkout", "--quiet", "--detach", plan.code, cwd=part)
+    if plan.allow_dirty:
+        _carry_edits(places.root, part)
+    if plan.previous:
+        for path in (DATA_POINTER, "dvc.lock"):
+            git("checkout", "--quiet", plan.previous, "--", path, cwd=part)
+    (part / SETTINGS_FILE).write_text(plan.settings, encoding="utf-8")
+    dvc.configure(part, places)
+    part.replace(workspace)
+    return workspace
+
+
+def commit(workspace: Path, number: int, previous: str | None, message: str) -> str:
+    """Commits the round's named files on top of the code and the previous round; returns the commit.
+
+    A repeat of the same content makes the same tree, and a finished tag is never replaced.
+    """
+    paths = [path for path in COMMITTED if (workspace / path).exists()]
+    paths += edited_by_patch(workspace)
+    git("add", "--force", "--", *paths, cwd=workspace)
+    tree = git("write-tree", cwd=workspace)
+    parents = ["-p", head(workspace)]
+    if previous:
+        parents += ["-p", git("rev-parse", f"{previous}^{{commit}}", cwd=workspace)]
+    made = git("commit-tree", tree, *parents, "-m", message, cwd=workspace)
+    git("tag", "--annotate", "--force", tag_name(number), made, "-m", message, cwd=workspace)
+    return made
+
+
+def publish_tag(workspace: Path, places: Locations, number: int, remote: str | None) -> None:
+    """Hands the tag to the user's repository, and to the git remote that the settings name."""
+    reference = f"refs/tags/{tag_name(number)}"
+    git("push", "--quiet", str(places.root), reference, cwd=workspace)
+    if remote:
+        git("push", "--quiet", remote, reference, cwd=places.root)
+
+
+def edited_by_patch(workspace: Path) -> list[str]:
+    """Code files that --allow-dirty carried into the round."""
+    if not (workspace / PATCH_FILE).exists():
+        return []
+    return [path for path in edited(workspace) if path not in COMMITTED]
+
+
+def _carry_edits(root: Path, workspace: Path) -> None:
+    patch = git("diff", "--binary", "HEAD", "--", ".", f":(exclude){SETTINGS_FILE}", cwd=root)
+    if patch:
+        (workspace / PATCH_FILE).write_text(patch + "\n", encoding="utf-8")
+        git("apply", "--whitespace=nowarn", PATCH_FILE, cwd=workspace)

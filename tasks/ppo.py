@@ -1,0 +1,22 @@
+"""Stage `ppo`: trains the policy against the reward model, near its reference."""
+
+from roundhouse.stage import Stage, run
+
+
+def work(stage: Stage) -> None:
+    """Reads out/raters, out/sft and out/reward, writes out/ppo."""
+    from roundhouse.learn import ppo  # noqa: PLC0415 - torch and transformers take seconds
+
+    ppo.run(
+        stage.of("raters"),
+        stage.of("sft"),
+        stage.of("reward"),
+        stage.out,
+        stage.settings,
+        stage.inputs["seed"],
+        stage.log,
+    )
+
+
+if __name__ == "__main__":
+    run("ppo", work)

@@ -1,0 +1,14 @@
+"""Stage `sft`: fine-tunes the base model on demonstrations and corrections."""
+
+from roundhouse.stage import Stage, run
+
+
+def work(stage: Stage) -> None:
+    """Reads out/raters, writes out/sft."""
+    from roundhouse.learn import sft  # noqa: PLC0415 - torch and transformers take seconds
+
+    sft.run(stage.of("raters"), stage.out, stage.settings, stage.inputs["seed"], stage.log)
+
+
+if __name__ == "__main__":
+    run("sft", work)

@@ -1,0 +1,186 @@
+"""`roundhouse up` with the real servers: a scheduled run executes; one signal ends everything."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roundhouse import processes
+from roundhouse.environment import UP_FILE, environment, mlflow_uri
+
+REPOSITORY = Path(__file__).parents[1]
+
+#: A round that notes where it ran and then stays at work, with a child in a session of its own.
+STAND_IN = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+from prefect import flow
+
+@flow(name="rlhf-round")
+def rlhf_round(root: str = ".", min_feedback: int | None = None):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                             start_new_session=True)
+    names = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DO_NOT_TRACK")
+    note = {name: os.environ[name] for name in names}
+    Path(root, "part").write_text(json.dumps(note | {"min_feedback": min_feedback}))
+    Path(root, "part").rename(Path(root, "ran"))
+    time.sleep(600)
+"""
+
+#: Prefect takes a sixth field for seconds.
+EVERY_5_SECONDS = "* * * * * */5"
+
+#: What the command line does, without it: argparse and the search for the checkout.
+UP = """
+import sys
+from pathlib import Path
+from roundhouse.errors import RoundhouseError
+from roundhouse.services import Plan, up
+try:
+    plan = Plan(sys.argv[4], 5, "UTC", int(sys.argv[2]), int(sys.argv[3]))
+    sys.exit(up(Path(sys.argv[1]), plan))
+except RoundhouseError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "src").symlink_to(REPOSITORY / "src")
+    (tmp_path / "flows").mkdir()
+    shutil.copy(REPOSITORY / "flows" / "serve.py", tmp_path / "flows")
+    (tmp_path / "flows" / "round.py").write_text(STAND_IN, encoding="utf-8")
+    yield tmp_path
+    if (tmp_path / UP_FILE).exists():
+        processes.sweep(json.loads((tmp_path / UP_FILE).read_text(encoding="utf-8"))["mark"])
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def start(
+    root: Path, ports: tuple[int, int], cron: str = EVERY_5_SECONDS
+) -> "subprocess.Popen[str]":
+    paths = [str(REPOSITORY / "tests" / "offline"), str(REPOSITORY / "src")]
+    own = {
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "ROUNDHOUSE_OFFLINE_LOG": str(root / "outward.jsonl"),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", UP, str(root), str(ports[0]), str(ports[1]), cron],
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(what: Callable[[], bool], up: "subprocess.Popen[str]", seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert up.poll() is None, up.communicate()
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.2)
+
+
+def ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+        return json.loads(answer.read())
+
+
+def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> None:
+    ports = free_ports()
+    up = start(root, ports)
+    assert up.stdout is not None
+    first = up.stdout.readline()
+    assert first.startswith(f"Prefect  http://127.0.0.1:{ports[0]}"), up.communicate()
+    assert f"http://127.0.0.1:{ports[1]}" in up.stdout.readline()
+    assert f'"{EVERY_5_SECONDS}" (UTC); skipped below 5 new rows' in up.stdout.readline()
+    mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
+
+    servers = environment(root, given={})
+    assert servers["MLFLOW_TRACKING_URI"] == f"http://127.0.0.1:{ports[1]}"
+    second = start(root, free_ports())
+    assert "BusyError: roundhouse up (process" in second.communicate(timeout=60)[1]
+    assert second.returncode == 1
+
+    wait_for((root / "ran").exists, up, 120)
+    note = json.loads((root / "ran").read_text(encoding="utf-8"))
+    assert note == {
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports[1]}",
+        "PREFECT_API_URL": f"http://127.0.0.1:{ports[0]}/api",
+        "DO_NOT_TRACK": "true",
+        "min_feedback": 5,
+    }
+
+    def states() -> set[str]:
+        runs = ask(f"http://127.0.0.1:{ports[0]}/api/flow_runs/filter", {})
+        assert all(run["auto_scheduled"] for run in runs)
+        return {run["state_type"] for run in runs}
+
+    assert "RUNNING" in states()
+    # The next ones come due while the first is at work.
+    wait_for(lambda: "CANCELLED" in states(), up, 60)
+
+    assert list(processes.marked(mark))
+    up.send_signal(signal.SIGINT)
+    out, err = up.communicate(timeout=90)
+    assert up.returncode == 0, (out, err)
+    assert list(processes.marked(mark)) == []
+    assert not (root / UP_FILE).exists()
+    assert environment(root, given={})["MLFLOW_TRACKING_URI"] == mlflow_uri(root)
+    assert ended_states(root) == {"Crashed", "Cancelled"}
+    assert not (root / "outward.jsonl").exists(), (root / "outward.jsonl").read_text()
+    for port in ports:
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def ended_states(root: Path) -> set[str]:
+    """What the Prefect server had recorded when it ended: no run is left as running or waiting."""
+    with contextlib.closing(sqlite3.connect(root / "state" / "prefect" / "prefect.db")) as database:
+        return {name for (name,) in database.execute("select state_name from flow_run")}
+
+
+def test_a_wrong_schedule_is_said_before_anything_starts(root: Path) -> None:
+    up = start(root, free_ports(), "every monday")
+    _, err = up.communicate(timeout=60)
+    assert err == 'UsageError: --cron "every monday": five fields are wanted, such as "0 2 * * 1"\n'
+    assert not (root / "state" / "logs").exists()
+
+
+def test_what_a_killed_up_left_is_ended_by_the_next(root: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"],
+        env=os.environ | {processes.MARK: "dead.1"},
+        start_new_session=True,
+    )
+    (root / "state").mkdir()
+    (root / UP_FILE).write_text('{"mark": "dead", "servers": {}}', encoding="utf-8")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        up = start(root, (port, free_ports()[0]))
+        _, err = up.communicate(timeout=60)
+    assert f"ServiceError: port {port} is not free (Address already in use)" in err
+    assert len(err.splitlines()) == 1
+    assert child.wait(10) == -signal.SIGTERM

@@ -1,0 +1,246 @@
+"""Tracking against a real MLflow store: calls repeated, processes that die, texts that stay out."""
+
+import json
+import math
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from roundhouse import jsonl
+from roundhouse.errors import TrackingError
+from roundhouse.projection import Data
+from roundhouse.tracking import Tracker
+
+PROBE = "What should a customer know about late payment?"
+DIGEST = "0123456789abcdef0123456789abcdef.dir"
+SETTINGS = {"seed": 17, "ppo": {"steps": 3, "lr": 0.0005}, "probes": [PROBE]}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow' / 'mlflow.db'}"
+
+
+@pytest.fixture
+def client(store: str) -> MlflowClient:
+    return MlflowClient(tracking_uri=store, registry_uri=store)
+
+
+@pytest.fixture
+def tracker(store: str, request: pytest.FixtureRequest) -> Tracker:
+    """One experiment a test, in one store: making a store takes seconds."""
+    return Tracker(store, request.node.name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A round's folder in which ppo has finished."""
+    journal = [
+        line(step, {"ppo/loss": 1 / step, "ppo/kl": 0.2 * step, "ppo/score": 0.1 * step})
+        for step in (1, 2, 3)
+    ]
+    write_journal(tmp_path / "logs" / "ppo.jsonl", journal)
+    jsonl.write_json(tmp_path / "out/ppo/figures.json", {"ppo/kl": 0.6, "ppo/eos_rate": 0.9})
+    jsonl.write(
+        tmp_path / "out/ppo/samples.jsonl",
+        [
+            {"prompt": PROBE, "response": "Pay within thirty days."},
+            {"prompt": "my name is Zorblax", "response": "hello Zorblax"},
+        ],
+    )
+    jsonl.write_json(tmp_path / "params.yaml", SETTINGS)
+    jsonl.write_json(tmp_path / "decision.json", {"decision": "promoted"})
+    jsonl.write_json(tmp_path / "out/ppo/model/config.json", {})
+    return tmp_path
+
+
+def line(step: int, metrics: dict[str, float], time: float | None = None) -> str:
+    at = time if time is not None else 1767225600.0 + step
+    return json.dumps({"step": step, "total": 3, "time": at, "metrics": metrics}) + "\n"
+
+
+def write_journal(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, str, str]:
+    run = tracker.round_run(number, {"commit": "abc123", "data_version": DIGEST}, SETTINGS)
+    stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
+    tracker.stream(stage, folder / "logs" / "ppo.jsonl")
+    data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
+    tracker.finish_stage(stage, folder, cached=False, data=data)
+    version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
+    tracker.set_alias(f"m{number}", "champion", version)
+    tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0})
+    return run, stage, version
+
+
+def runs(client: MlflowClient, tracker: Tracker) -> list[Any]:
+    experiment = client.get_experiment_by_name(tracker.experiment)
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def artifacts(client: MlflowClient, run_id: str, path: str = "") -> set[str]:
+    found: set[str] = set()
+    for entry in client.list_artifacts(run_id, path):
+        found |= artifacts(client, run_id, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def datasets(client: MlflowClient, run_id: str) -> list[tuple[str, str]]:
+    inputs = client.get_run(run_id).inputs
+    assert inputs is not None
+    return [(each.dataset.name, each.dataset.digest) for each in inputs.dataset_inputs]
+
+
+def test_everything_twice_makes_everything_once(
+    tracker: Tracker, store: str, client: MlflowClient, folder: Path
+) -> None:
+    first = whole_round(tracker, folder)
+    again = whole_round(Tracker(store, tracker.experiment), folder)
+    assert again == first
+    assert len(runs(client, tracker)) == 2
+    assert len(client.search_model_versions("name = 'm1'")) == 1
+    run, stage, _ = first
+    for run_id, name, count in [
+        (stage, "ppo/kl", 3),
+        (stage, "ppo/eos_rate", 1),
+        (run, "ppo/kl", 1),
+        (run, "seconds/ppo", 1),
+    ]:
+        assert len(client.get_metric_history(run_id, name)) == count, name
+    assert len(datasets(client, stage)) == 1
+
+
+def test_a_round_is_a_parent_with_children(
+    tracker: Tracker, client: MlflowClient, folder: Path
+) -> None:
+    run_id, stage_id, version = whole_round(tracker, folder, 2)
+    run, stage = client.get_run(run_id), client.get_run(stage_id)
+    assert run.info.run_name == "round-0002"
+    assert run.data.params["ppo.lr"] == "0.0005"
+    assert run.data.tags["mlflow.source.git.commit"] == "abc123"
+    assert run.data.tags["roundhouse.decision"] == "promoted"
+    assert "| ppo/kl | 0.6 |" in run.data.tags["mlflow.note.content"]
+    assert stage.data.tags["mlflow.parentRunId"] == run_id
+    assert stage.data.tags["roundhouse.cached"] == "false"
+    assert (run.info.status, stage.info.status) == ("FINISHED", "FINISHED")
+    assert datasets(client, stage_id) == [("feedback", DIGEST)]
+    shown = {"plots/losses.png", "plots/reward_against_kl.png", "samples.json", "figures.json"}
+    assert artifacts(client, stage_id) == shown
+    assert "model/config.json" in artifacts(client, run_id)
+    assert client.get_model_version_by_alias("m2", "champion").run_id == run_id
+    assert version == "1"
+
+
+def test_lines_written_while_a_stage_runs_arrive_once_though_processes_die(
+    tracker: Tracker, store: str, client: MlflowClient, tmp_path: Path
+) -> None:
+    stage = tracker.stage_run(tracker.round_run(1, {}, {}), "sft")
+    journal = tmp_path / "logs" / "sft.jsonl"
+    write_journal(journal, [line(1, {"sft/loss": 3.0})])
+    tracker.stream(stage, journal)
+    # The flow dies after MLflow took the lines and before it noted that.
+    (journal.parent / "sft.sent.json").unlink()
+    # The stage dies in the middle of a line and starts again from the beginning.
+    with journal.open("a", encoding="utf-8") as file:
+        file.write('{"step": 2, "tot\n')
+        file.write(line(1, {"sft/loss": 3.0}, time=1767229999.0))
+        file.write(line(2, {"sft/loss": 2.0}, time=1767229999.5))
+        file.write('{"step": 3,')
+    Tracker(store, tracker.experiment).stream(stage, journal)
+    Tracker(store, tracker.experiment).stream(stage, journal)
+    history = client.get_metric_history(stage, "sft/loss")
+    assert [(m.step, m.value, m.timestamp) for m in history] == [
+        (1, 3.0, 1767225601000),
+        (2, 2.0, 1767229999500),
+    ]
+
+
+def test_a_stage_that_starts_a_new_journal_doubles_nothing(
+    tracker: Tracker, store: str, client: MlflowClient, tmp_path: Path
+) -> None:
+    stage = tracker.stage_run(tracker.round_run(1, {}, {}), "sft")
+    journal = tmp_path / "logs" / "sft.jsonl"
+    write_journal(journal, [line(step, {"sft/loss": 4.0 - step}) for step in (1, 2)])
+    tracker.stream(stage, journal)
+    later = [line(step, {"sft/loss": 4.0 - step}, time=1767300000.0 + step) for step in (1, 2, 3)]
+    write_journal(journal, later)
+    Tracker(store, tracker.experiment).stream(stage, journal)
+    history = client.get_metric_history(stage, "sft/loss")
+    assert [(m.step, m.value) for m in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
+
+
+def test_infinity_is_not_logged(tracker: Tracker, client: MlflowClient, tmp_path: Path) -> None:
+    stage = tracker.stage_run(tracker.round_run(1, {}, {}), "sft")
+    journal = tmp_path / "sft.jsonl"
+    bad = {"sft/loss": math.inf, "sft/grad": math.nan, "sft/lr": 0.1}
+    write_journal(journal, [line(1, bad)])
+    tracker.stream(stage, journal)
+    assert client.get_run(stage).data.metrics == {"sft/lr": 0.1}
+
+
+def test_no_text_but_the_probes_reaches_mlflow(
+    tracker: Tracker, store: str, client: MlflowClient, folder: Path
+) -> None:
+    _, stage, _ = whole_round(tracker, folder, 3)
+    local = client.download_artifacts(stage, "samples.json", str(folder))
+    table = json.loads(Path(local).read_text(encoding="utf-8"))
+    assert table == {
+        "columns": ["prompt", "response"],
+        "data": [[PROBE, "Pay within thirty days."]],
+    }
+    for path in Path(store.removeprefix("sqlite:///")).parent.rglob("*"):
+        assert path.is_dir() or b"Zorblax" not in path.read_bytes(), path
+
+
+def test_a_dead_run_is_marked_and_runs_again(tracker: Tracker, client: MlflowClient) -> None:
+    dead = tracker.round_run(1, {}, {})
+    stage = tracker.stage_run(dead, "sft")
+    alive = tracker.round_run(2, {}, {})
+    assert set(tracker.reconcile(alive={2})) == {dead, stage}
+    assert client.get_run(dead).info.status == "KILLED"
+    assert client.get_run(alive).info.status == "RUNNING"
+    assert tracker.round_run(1, {}, {}) == dead
+    assert client.get_run(dead).info.status == "RUNNING"
+    assert client.get_run(stage).info.status == "KILLED"
+
+
+def test_a_failed_round_says_why(tracker: Tracker, client: MlflowClient) -> None:
+    run = tracker.round_run(1, {}, {})
+    tracker.fail(run, "sft: out of memory")
+    assert client.get_run(run).info.status == "FAILED"
+    assert client.get_run(run).data.tags["roundhouse.ended"] == "sft: out of memory"
+
+
+def test_a_request_that_was_sent_twice_leaves_one_run(
+    tracker: Tracker, client: MlflowClient
+) -> None:
+    first = tracker.round_run(1, {}, {})
+    run = client.get_run(first)
+    client.create_run(run.info.experiment_id, tags=run.data.tags)
+    assert tracker.round_run(1, {}, {}) == first
+    assert len(runs(client, tracker)) == 1
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_an_absent_server_is_one_line_and_is_not_asked_at_once_again(closed_port: int) -> None:
+    away = Tracker(f"http://user:secret@127.0.0.1:{closed_port}")
+    with pytest.raises(TrackingError) as first:
+        away.round_run(1, {}, {})
+    assert "\n" not in str(first.value)
+    assert "secret" not in str(first.value)
+    with pytest.raises(TrackingError, match="not asked again yet"):
+        away.round_run(1, {}, {})
