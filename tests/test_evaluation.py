@@ -201,7 +201,8 @@ def test_without_evaluation_prompts_nothing_is_measured_and_the_gate_holds(clone
 def test_kl_is_the_sum_of_log_ratios_over_the_answer_alone() -> None:
     policy, reference = tiny(1), tiny(2)
     prompts = [messages("what about the rent"), messages("pay")]
-    answers = sampling.answer(policy, prompts, SETTINGS.model, 1.0, seed=3)
+    # Unlike in length, so that one is padded.
+    answers = [sampling.Answer("", [9, 8, 7, 9, 12], False), sampling.Answer("", [8, 2], True)]
     both = evaluation.divergence(policy, reference, prompts, answers, SETTINGS)
     for prompt, answer, found in zip(prompts, answers, both, strict=True):
         start = text.encode_prompts(policy.tokenizer, [prompt], 48)[0]
@@ -222,6 +223,11 @@ def test_one_prompt_draws_the_same_whatever_else_is_asked_after_it() -> None:
     prompts = [messages(prompt_text(n)) for n in range(100)]
     everything = evaluation.answer(policy, prompts, SETTINGS, 17)
     assert evaluation.answer(policy, prompts[:64], SETTINGS, 17) == everything[:64]
+
+
+def test_every_batch_draws_anew() -> None:
+    said = evaluation.answer(tiny(1), [messages("pay")] * 128, SETTINGS, 17)
+    assert said[:64] != said[64:]
 
 
 def table(margin: Callable[[int], float]) -> list[dict[str, Any]]:

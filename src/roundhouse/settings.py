@@ -300,7 +300,7 @@ class Settings(Block):
     publish: PublishSettings
     simulate: SimulateSettings
     schedule: ScheduleSettings
-    probes: list[Annotated[str, Field(min_length=1)]]
+    probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
 
 

@@ -17,6 +17,8 @@ def figures(workspace: Path, seed: int) -> dict[str, float]:
         seed: of the bootstrap.
     """
     rows = list(jsonl.read(workspace / "out" / "evaluate" / "answers.jsonl"))
+    if not rows:
+        return {}
     prompts = [row["prompt"][-1]["content"] for row in rows]
     said = {
         name: [row["answers"][name] for row in rows]
