@@ -6,6 +6,7 @@ leaves behind the deployment `rlhf-round/schedule`, paused once this process has
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
@@ -25,10 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--timezone", default="UTC", help="of --cron")
     parser.add_argument("--min-feedback", type=int, help="skip below this many new rows")
     options = parser.parse_args(arguments)
+    try:
+        schedule = Cron(options.cron, timezone=options.timezone) if options.cron else None
+    except ValueError as error:
+        sys.exit(f"--cron: {error}")
     rlhf_round.serve(
         name=NAME,
         description=(__doc__ or "").partition("\n\n")[2],
-        schedule=Cron(options.cron, timezone=options.timezone) if options.cron else None,
+        schedule=schedule,
         parameters={"root": options.root, "min_feedback": options.min_feedback},
         tags=["roundhouse"],
         global_limit=ConcurrencyLimitConfig(

@@ -26,6 +26,15 @@ TINY = {
     "simulate.archive_demonstrations": 400,
     "simulate.archive_pairs": 400,
     "simulate.pairs": 120,
+    # A world so small teaches nothing: the gate lets through whatever is whole and finite.
+    "gate.win_margin": -0.5,
+    "gate.min_prompts": 1,
+    "gate.min_judge_accuracy": 0.0,
+    "gate.min_eos_rate": 0.0,
+    "gate.max_kl": 1000.0,
+    "gate.max_length_ratio": 100.0,
+    "gate.domain_margin": 0.5,
+    "gate.flagged_similarity": 1.0,
 }
 
 
@@ -93,10 +102,16 @@ def roundhouse() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def command_environment(root: Path) -> dict[str, str]:
-    """The environment in which a checkout's own code is what runs."""
+    """The environment in which a checkout's own code runs, and nothing leaves the machine."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
-    env["PYTHONPATH"] = os.pathsep.join([str(root / "src"), str(root)])
-    return env
+    guard = PROJECT / "tests" / "offline"
+    env["PYTHONPATH"] = os.pathsep.join([str(root / "src"), str(root), str(guard)])
+    return env | {"ROUNDHOUSE_OFFLINE_LOG": str(outward_log(root))}
+
+
+def outward_log(root: Path) -> Path:
+    """Where processes of a checkout write what they tried to reach outside this machine."""
+    return root / "state" / "outward.jsonl"
 
 
 def _git(root: Path, *arguments: str) -> str:

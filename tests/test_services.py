@@ -1,15 +1,17 @@
 """`roundhouse up` with the real servers: a scheduled run executes; one signal ends everything."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,9 @@ def rlhf_round(root: str = ".", min_feedback: int | None = None):
     time.sleep(600)
 """
 
+#: Prefect takes a sixth field for seconds.
+EVERY_5_SECONDS = "* * * * * */5"
+
 #: What the command line does, without it: argparse and the search for the checkout.
 UP = """
 import sys
@@ -44,7 +49,7 @@ from pathlib import Path
 from roundhouse.errors import RoundhouseError
 from roundhouse.services import Plan, up
 try:
-    plan = Plan("* * * * *", 5, "UTC", int(sys.argv[2]), int(sys.argv[3]))
+    plan = Plan(sys.argv[4], 5, "UTC", int(sys.argv[2]), int(sys.argv[3]))
     sys.exit(up(Path(sys.argv[1]), plan))
 except RoundhouseError as error:
     sys.exit(f"{type(error).__name__}: {error}")
@@ -69,25 +74,29 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def start(root: Path, ports: tuple[int, int]) -> "subprocess.Popen[str]":
+def start(
+    root: Path, ports: tuple[int, int], cron: str = EVERY_5_SECONDS
+) -> "subprocess.Popen[str]":
+    paths = [str(REPOSITORY / "tests" / "offline"), str(REPOSITORY / "src")]
+    own = {
+        "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "ROUNDHOUSE_OFFLINE_LOG": str(root / "outward.jsonl"),
+    }
     return subprocess.Popen(
-        [sys.executable, "-c", UP, str(root), str(ports[0]), str(ports[1])],
-        env=os.environ
-        | {
-            "PYTHONPATH": str(REPOSITORY / "src"),
-            "PREFECT_RUNNER_POLL_FREQUENCY": "2",
-        },
+        [sys.executable, "-c", UP, str(root), str(ports[0]), str(ports[1]), cron],
+        env=os.environ | own,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def wait_for(path: Path, up: "subprocess.Popen[str]", seconds: float) -> None:
+def wait_for(what: Callable[[], bool], up: "subprocess.Popen[str]", seconds: float) -> None:
     until = time.monotonic() + seconds
-    while not path.exists():
+    while not what():
         assert up.poll() is None, up.communicate()
-        assert time.monotonic() < until, f"{path.name} did not appear"
+        assert time.monotonic() < until, "it did not happen"
         time.sleep(0.2)
 
 
@@ -105,7 +114,7 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     first = up.stdout.readline()
     assert first.startswith(f"Prefect  http://127.0.0.1:{ports[0]}"), up.communicate()
     assert f"http://127.0.0.1:{ports[1]}" in up.stdout.readline()
-    assert '"* * * * *" (UTC); skipped below 5 new rows' in up.stdout.readline()
+    assert f'"{EVERY_5_SECONDS}" (UTC); skipped below 5 new rows' in up.stdout.readline()
     mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
 
     servers = environment(root, given={})
@@ -114,7 +123,7 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert "BusyError: roundhouse up (process" in second.communicate(timeout=60)[1]
     assert second.returncode == 1
 
-    wait_for(root / "ran", up, 120)
+    wait_for((root / "ran").exists, up, 120)
     note = json.loads((root / "ran").read_text(encoding="utf-8"))
     assert note == {
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports[1]}",
@@ -122,9 +131,15 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
         "DO_NOT_TRACK": "true",
         "min_feedback": 5,
     }
-    runs = ask(f"http://127.0.0.1:{ports[0]}/api/flow_runs/filter", {})
-    assert all(run["auto_scheduled"] for run in runs)
-    assert "RUNNING" in [run["state_type"] for run in runs]
+
+    def states() -> set[str]:
+        runs = ask(f"http://127.0.0.1:{ports[0]}/api/flow_runs/filter", {})
+        assert all(run["auto_scheduled"] for run in runs)
+        return {run["state_type"] for run in runs}
+
+    assert "RUNNING" in states()
+    # The next ones come due while the first is at work.
+    wait_for(lambda: "CANCELLED" in states(), up, 60)
 
     assert list(processes.marked(mark))
     up.send_signal(signal.SIGINT)
@@ -133,8 +148,23 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert list(processes.marked(mark)) == []
     assert not (root / UP_FILE).exists()
     assert environment(root, given={})["MLFLOW_TRACKING_URI"] == mlflow_uri(root)
+    assert ended_states(root) == {"Crashed", "Cancelled"}
+    assert not (root / "outward.jsonl").exists(), (root / "outward.jsonl").read_text()
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
+
+
+def ended_states(root: Path) -> set[str]:
+    """What the Prefect server had recorded when it ended: no run is left as running or waiting."""
+    with contextlib.closing(sqlite3.connect(root / "state" / "prefect" / "prefect.db")) as database:
+        return {name for (name,) in database.execute("select state_name from flow_run")}
+
+
+def test_a_wrong_schedule_is_said_before_anything_starts(root: Path) -> None:
+    up = start(root, free_ports(), "every monday")
+    _, err = up.communicate(timeout=60)
+    assert err == 'UsageError: --cron "every monday": five fields are wanted, such as "0 2 * * 1"\n'
+    assert not (root / "state" / "logs").exists()
 
 
 def test_what_a_killed_up_left_is_ended_by_the_next(root: Path) -> None:

@@ -70,6 +70,12 @@ def environment(root: Path, given: Mapping[str, str] = os.environ) -> dict[str, 
     return PRIVATE | MLFLOW | PREFECT | QUIET | chosen | {"NO_PROXY": direct, "no_proxy": direct}
 
 
+def import_path(folder: Path, given: Mapping[str, str] = os.environ) -> str:
+    """PYTHONPATH with which the code in `folder` is what runs, before whatever stood there."""
+    before = given.get("PYTHONPATH")
+    return os.pathsep.join([str(folder / "src"), str(folder), *([before] if before else [])])
+
+
 def running_servers(root: Path) -> dict[str, str]:
     """PREFECT_API_URL and MLFLOW_TRACKING_URI of a live `roundhouse up`; empty where none runs."""
     if not (root / UP_FILE).exists() or not is_held(root / UP_LOCK):

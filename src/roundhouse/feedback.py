@@ -197,9 +197,9 @@ def _utc(text: str, latest: datetime) -> str:
     if match is None:
         raise RowError("bad_time", f"created_at: {_shown(text)} is no date and time")
     day, minute, second, fraction, zone = match.groups()
+    whole = f"{day}T{minute}{(second or ':00')[:3]}{(zone or 'Z').upper()}"
     try:
-        moment = datetime.fromisoformat(f"{day}T{minute}{(second or ':00')[:3]}{zone or 'Z'}")
-        moment = moment.astimezone(UTC)
+        moment = datetime.fromisoformat(whole).astimezone(UTC)
     except (ValueError, OverflowError):
         raise RowError("bad_time", f"created_at: {_shown(text)} does not exist") from None
     if zone is None:
@@ -228,7 +228,8 @@ _CODES = {
 
 
 def _row_error(error: ErrorDetails) -> RowError:
-    field = str(error["loc"][1]) if len(error["loc"]) > 1 else "kind"
+    places = [str(place) for place in error["loc"][1:] if place not in ("text", "list")]
+    field = _shown(".".join(places))[1:-1] or "a field's name"
     kind, value = error["type"], error["input"]
     if kind == "union_tag_not_found":
         return RowError("missing_field", "kind: missing")
@@ -238,7 +239,7 @@ def _row_error(error: ErrorDetails) -> RowError:
         return RowError(_name_code(value), f"{field}: {_shown(value)}")
     code = kind if kind in REASONS and kind != "too_long" else _CODES.get(kind, "wrong_type")
     if code in ("missing_field", "unknown_field"):
-        return RowError(code, f"{_shown(field)[1:-1]}: {code.removesuffix('_field')}")
+        return RowError(code, f"{field}: {code.removesuffix('_field')}")
     return RowError(code, f"{field}: {error['msg'].lower()}, found {_shown(value)}")
 
 

@@ -212,4 +212,6 @@ ROW: TypeAdapter[Any] = TypeAdapter(
 _KINDS = (Comparison, Rating, Correction, Demonstration, Flag)
 FIELDS = frozenset(name for kind in _KINDS for name in kind.__annotations__)
 """Every field that some kind of row has."""
+
 KINDS = ("comparison", "rating", "correction", "demonstration", "flag")
+"""The kinds of feedback, as rows name them."""

@@ -7,6 +7,7 @@ first, so that a round at work can stop its stage and say so, then the servers, 
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import threading
 import time
 import urllib.request
 import uuid
+import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from roundhouse import jsonl, processes
 from roundhouse.environment import UP_FILE, UP_LOCK, environment
-from roundhouse.errors import ServiceError
+from roundhouse.errors import ServiceError, UsageError
 from roundhouse.rounds.lock import owned
 
 HOST = "127.0.0.1"
@@ -94,11 +96,13 @@ def up(root: Path, plan: Plan, say: Callable[[str], None] | None = None) -> int:
 
     Raises:
         BusyError: another `up` runs in this checkout.
+        UsageError: the schedule cannot be read.
         ServiceError: a port is taken, or a service did not start or did not stay.
     """
     say = say or _print
     with owned(root / UP_LOCK, "roundhouse up"), _stop_signals() as stopped:
         _end_leftovers(root)
+        _require_schedule(plan)
         for port in (plan.prefect_port, plan.mlflow_port):
             _require_free(port)
         machine = Machine(root, plan)
@@ -231,12 +235,13 @@ class Machine:
 
     def _variables(self) -> dict[str, str]:
         plan = self.plan
-        python_path = os.pathsep.join([str(self.root / "src"), str(self.root)])
+        given = os.environ.get("PYTHONPATH")
+        paths = [str(self.root / "src"), str(self.root), *([given] if given else [])]
         own = {
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": plan.prefect,
             "PREFECT_SERVER_UI_API_URL": f"{plan.prefect}/api",
             "PREFECT_UI_URL": plan.prefect,
-            "PYTHONPATH": python_path,
+            "PYTHONPATH": os.pathsep.join(paths),
             "PYTHONUNBUFFERED": "1",
         }
         return environment(self.root) | self._servers() | own
@@ -285,6 +290,14 @@ def _answers(url: str, good: Callable[[bytes], bool] = bool) -> Callable[[], boo
 def _is_served(body: bytes) -> bool:
     deployment = json.loads(body)
     return bool(deployment["status"] == "READY" and not deployment["paused"])
+
+
+def _require_schedule(plan: Plan) -> None:
+    # The servers take half a minute; what is plainly wrong is said before.
+    if plan.cron is not None and not re.fullmatch(r"(\S+\s+){4,5}\S+", plan.cron.strip()):
+        raise UsageError(f'--cron "{plan.cron}": five fields are wanted, such as "0 2 * * 1"')
+    if plan.timezone not in zoneinfo.available_timezones():
+        raise UsageError(f"--timezone {plan.timezone}: not an IANA name such as Europe/Berlin")
 
 
 def _require_free(port: int) -> None:

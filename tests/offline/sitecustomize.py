@@ -2,7 +2,7 @@
 
 Every attempt to reach or look up a host that is not loopback is written to the file that
 ROUNDHOUSE_OFFLINE_LOG names, with the process that made it, and is refused. Unix sockets, loopback
-and the machine's own name are free. Child processes are covered as long as they keep both variables.
+and the machine's own name are free. Child processes are covered while they keep both variables.
 """
 
 import ipaddress

@@ -35,8 +35,8 @@ def frame(partitions: Mapping[int, Iterable[Row]], split: SplitSettings) -> pd.D
     Columns: id, partition, kind, rater; at (seconds since 1970, NaN where there is no valid time);
     choice ("0", "1", "tie" or what stands there), score, low and high of its scale, reason (its
     length); lengths in characters without outer white space (NaN where absent); unknown_fields
-    (names, or empty); marks identical, duplicate, superseded, other_side; chose_first (1 where the answer
-    that stood first was chosen, 0 where the other was, NaN for ties and other kinds).
+    (names, or empty); marks identical, duplicate, superseded, other_side; chose_first (1 where the
+    answer that stood first was chosen, 0 where the other was, NaN for ties and other kinds).
     """
     rows = [(number, row) for number, part in partitions.items() for row in part]
     records = [_record(number, row) for number, row in rows]

@@ -12,7 +12,7 @@ from typing import Any
 
 from roundhouse import jsonl, report
 from roundhouse.cli.output import add, here, show
-from roundhouse.environment import environment
+from roundhouse.environment import environment, import_path
 from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
@@ -87,7 +87,7 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
     env = dict(os.environ) | environment(places.root)
     # Prefect tells on the terminal what our own lines say better; its UI still gets everything.
     env.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    env["PYTHONPATH"] = os.pathsep.join([str(places.root / "src"), str(places.root)])
+    env["PYTHONPATH"] = import_path(places.root)
     # Prefect makes its folder, but not the folders above it.
     Path(env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows", json.dumps(request), str(result)]

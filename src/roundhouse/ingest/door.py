@@ -12,6 +12,7 @@ from pathlib import Path
 from roundhouse.errors import InputError, UsageError
 from roundhouse.feedback import RowError, parse
 from roundhouse.ingest import jsonlines, tables
+from roundhouse.ingest.lines import shown
 from roundhouse.ingest.mapping import Mapping
 from roundhouse.ingest.readers import Item, Reader, Source
 from roundhouse.ingest.report import Report
@@ -64,14 +65,15 @@ def ingest(
     received = (now or datetime.now(UTC)).astimezone(UTC)
     at = received.isoformat()[:19] + "Z"
     source = FORMATS[format](path, mapping or Mapping())
-    report = Report(path.name, left_out=source.left_out)
+    name = shown(Path(path.name))
+    report = Report(name, left_out=source.left_out)
     size = path.stat().st_size
     with closing(source):
         chunks = _chunks(source, received, ahead, chunk)
         first = next(chunks, None)
         if first is None:
-            raise InputError(f"{path}: the file holds no row, nothing received")
-        batch = ledger.start_batch(_text(path.name), format, at)
+            raise InputError(f"{shown(path)}: the file holds no row, nothing received")
+        batch = ledger.start_batch(name, format, at)
         while first is not None:
             report.add(*ledger.append(batch, first, at))
             if progress:
@@ -102,8 +104,3 @@ def _entry(item: Item, now: datetime, ahead: float) -> Entry:
         return Candidate(item.line, parse(item.value, now, ahead), item.raw)
     except RowError as error:
         return Rejected(item.line, error.code, error.message, item.raw, item.more)
-
-
-def _text(name: str) -> str:
-    """A file's name as text that every database takes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -63,7 +63,7 @@ def _value(line: Line, mapping: Mapping, known: set[str], left_out: list[str]) -
         new = value.keys() - known
         known |= new
         left_out += sorted(name for name in mapping.left_out(new) if name not in left_out)
-    return mapping.row(value, mapping.sources(value))
+    return mapping.row(value)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -55,10 +55,10 @@ class LineFile:
         for magic, what in _MAGIC.items():
             if start.startswith(magic):
                 self._file.close()
-                raise InputError(f"{path}: this is {what}")
+                raise InputError(f"{shown(path)}: this is {what}")
         if not start:
             self._file.close()
-            raise InputError(f"{path}: empty file, nothing received")
+            raise InputError(f"{shown(path)}: empty file, nothing received")
         if start.startswith(BOM):
             self._read(len(BOM))
 
@@ -106,12 +106,18 @@ def open_file(path: Path) -> BufferedReader:
     """Opens a regular file, or raises InputError with one line."""
     try:
         if path.is_dir():
-            raise InputError(f"{path}: a folder; name a file")
+            raise InputError(f"{shown(path)}: a folder; name a file")
         if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a regular file; copy its content into one")
+            raise InputError(f"{shown(path)}: not a regular file; copy its content into one")
         return path.open("rb")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{shown(path)}: no such file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+        raise InputError(f"{shown(path)}: cannot be read: {reason}") from None
+
+
+def shown(path: Path) -> str:
+    """A path as one line of text that a terminal and every database take, whatever it is named."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -27,7 +27,9 @@ _WHOLE = ("choice", "position")
 #: Fields whose empty cell says that an answer is empty, not that there is none.
 _TEXTS = ("prompt", "responses", "response", "correction", "reason")
 _PLACE = re.compile(r"(responses|scale|policy)\.(\d)", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?|nan|[+-]?inf", re.I)
+_NUMBER = re.compile(
+    r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?|nan|[+-]?inf", re.I | re.A
+)
 
 
 Sources = list[tuple[str, str]]
@@ -49,10 +51,11 @@ class Mapping:
         """
         return cls(_pairs(maps, "--map"), _pairs(constants, "--set"))
 
-    def row(self, cells: dict[str, Any], sources: Sources) -> dict[str, Any]:
+    def row(self, cells: dict[str, Any], sources: Sources | None = None) -> dict[str, Any]:
         """The row that a JSON object, or a table with types of its own, makes."""
         if not self.columns and not self.constants and not any("." in name for name in cells):
             return cells
+        sources = self.sources(cells) if sources is None else sources
         row = _gathered({name: cells[column] for name, column in sources if column in cells})
         constants = self._lacking(row)
         return row | typed(constants, row.get("kind", constants.get("kind")))
@@ -153,7 +156,7 @@ def _gathered(found: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     places: dict[str, dict[int, Any]] = {}
     for name, value in found.items():
-        match = _PLACE.fullmatch(name)
+        match = _PLACE.fullmatch(name) if "." in name else None
         if match:
             places.setdefault(match[1], {})[int(match[2])] = value
         else:

@@ -56,7 +56,9 @@ class Report:
             f" {self.duplicate} duplicate, {self.quarantined} quarantined"
         ]
         if self.left_out:
-            lines.append(f"  columns left out: {', '.join(map(_ascii, self.left_out))}")
+            names = [ascii(name[:60])[1:-1] for name in self.left_out[:20]]
+            more = f" and {len(self.left_out) - 20} more" if len(self.left_out) > 20 else ""
+            lines.append(f"  columns left out: {', '.join(names)}{more}")
         for code, count in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0])):
             line, message = self.examples[code]
             lines.append(f"  {code} {count}: line {line}: {message}; {REASONS[code]}")
@@ -71,7 +73,3 @@ def as_json(reports: Iterable[Report]) -> dict[str, object]:
         for code, count in report.reasons.items():
             reasons[code] = reasons.get(code, 0) + count
     return {**counts._asdict(), "reasons": dict(sorted(reasons.items()))}
-
-
-def _ascii(name: str) -> str:
-    return ascii(name)[1:-1]

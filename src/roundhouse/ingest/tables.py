@@ -15,7 +15,7 @@ from typing import Any
 from roundhouse import jsonl
 from roundhouse.errors import InputError
 from roundhouse.feedback import RowError
-from roundhouse.ingest.lines import MAX_LINE, Line, LineFile, open_file
+from roundhouse.ingest.lines import MAX_LINE, Line, LineFile, open_file, shown
 from roundhouse.ingest.mapping import Mapping
 from roundhouse.ingest.readers import Item, Source
 
@@ -97,13 +97,15 @@ def _header(path: Path, records: Iterator[list[str]]) -> list[str]:
     try:
         header = next((names for names in records if any(names)), None)
     except (csv.Error, _Large) as error:
-        raise InputError(f"{path}: the header cannot be read: {error or 'too large'}") from None
+        raise InputError(
+            f"{shown(path)}: the header cannot be read: {error or 'too large'}"
+        ) from None
     if header is None:
-        raise InputError(f"{path}: empty file, nothing received")
+        raise InputError(f"{shown(path)}: empty file, nothing received")
     names = [name.strip() for name in header]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"{path}: column {twice[0]!a} stands there twice; rename one")
+        raise InputError(f"{shown(path)}: column {twice[0]!a} stands there twice; rename one")
     return names
 
 
@@ -111,7 +113,7 @@ def _check_columns(path: Path, header: list[str], mapping: Mapping) -> None:
     missing = mapping.missing(header)
     if missing:
         columns = ", ".join(ascii(name)[1:-1] for name in header)
-        raise InputError(f"{path}: no column {missing[0]!a}; columns are {columns}")
+        raise InputError(f"{shown(path)}: no column {missing[0]!a}; columns are {columns}")
 
 
 def _csv_items(
@@ -178,7 +180,7 @@ def read_parquet(path: Path, mapping: Mapping) -> Source:
     try:
         table = pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: no readable Parquet: {' '.join(str(error).split())}") from None
+        raise InputError(f"{shown(path)}: no readable Parquet: {_line(error)}") from None
     header = list(table.schema_arrow.names)
     _check_columns(path, header, mapping)
     items = _parquet_items(path, table, mapping)
@@ -201,7 +203,7 @@ def _parquet_items(path: Path, table: Any, mapping: Mapping) -> Iterator[Item]:
                 )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: damaged after row {number}, the rows before it are in: {error}"
+            f"{shown(path)}: damaged after row {number}, the rows before it are in: {_line(error)}"
         ) from None
 
 
@@ -220,3 +222,7 @@ def _shown(value: Any) -> Any:
     except (TypeError, ValueError):
         return repr(value)
     return value
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from roundhouse.errors import DataError
 from roundhouse.feedback import Row, content_hash
@@ -188,11 +188,14 @@ class Ledger:
         """
         table = schema.feedback.c
         seq, erased, chain = 0, 0, schema.GENESIS
-        while True:
-            query = select(schema.feedback).where(table.seq > seq).order_by(table.seq).limit(PAGE)
+        # One statement, since a writer may be at work: rows and head of the same moment.
+        last = select(func.coalesce(func.max(table.seq), 0)).scalar_subquery().label("last")
+        with self._reading() as connection:
+            end = connection.execute(select(schema.head, last)).one()
+        while seq < end.last:
+            query = select(schema.feedback).where(table.seq > seq, table.seq <= end.last)
             with self._reading() as connection:
-                page = connection.execute(query).all()
-                end = connection.execute(select(schema.head)).one()
+                page = connection.execute(query.order_by(table.seq).limit(PAGE)).all()
             if not page:
                 break
             for row in page:
@@ -204,7 +207,7 @@ class Ledger:
                 erased += row.row is None
         if (end.seq, end.chain) != (seq, chain):
             raise DataError(
-                f"the ledger ends at row {seq}, its record at {end.seq}: rows are missing"
+                f"the ledger ends at row {seq}, its record at {end.seq}: put back a copy of it"
             )
         return Verified(seq, erased, chain)
 

@@ -165,7 +165,8 @@ def _alphas(rows: CountRows, weights: Floats, level: Level) -> Floats:
     product = counts[:, :, None] * counts[:, None, :]
     product[:, np.arange(labels), np.arange(labels)] -= counts
     product /= (counts.sum(axis=1) - 1)[:, None, None]
-    observed = (weights @ product.reshape(len(counts), -1)).reshape(-1, labels, labels)
+    observed = weights @ product.reshape(len(counts), labels * labels)
+    observed = observed.reshape(len(weights), labels, labels)
     marginal = observed.sum(axis=2)
     expected = marginal[:, :, None] * marginal[:, None, :]
     distance = _distances(marginal, level)

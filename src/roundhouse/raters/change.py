@@ -81,7 +81,7 @@ def peer_changes(now: pd.DataFrame, before: pd.DataFrame, least: int = 20) -> di
     Only raters with `least` such items on both sides appear; where fewer than three do, nobody is
     left to centre on, and the result is empty.
     """
-    both = peer_shares(now).join(peer_shares(before), how="inner", rsuffix="_before")
+    both = peer_shares(now).join(peer_shares(before).add_suffix("_before"), how="inner")
     both = both[(both["votes"] >= least) & (both["votes_before"] >= least)]
     if len(both) < 3:
         return {}

@@ -174,7 +174,8 @@ class _State:
         total = counts.sum(axis=(1, 2))
         right = np.trace(counts, axis1=1, axis2=2)
         self.accuracy = (right + self.strength * self.centre) / (total + self.strength)
-        self.centre = float(np.clip(right.sum() / max(total.sum(), _FLOOR), 0.5, 0.99))
+        if total.sum() > 0:
+            self.centre = float(np.clip(right.sum() / total.sum(), 0.5, 0.99))
         self.confusion = self._confusion() if self.coins == "one" else self._matrices(counts)
 
     def _confusion(self) -> Floats:

@@ -1,13 +1,18 @@
 """The one door to the rater statistics: canonical feedback rows become one tidy ratings table.
 
-Both answers of a comparison are put into a canonical order (by their text), so that the same two
-answers shown the other way round are one item, and `label` always means the same thing:
-0 the first answer of the item is better, 1 the second, 2 a tie. Four kinds of feedback vote on
-items: comparisons, ratings (two answers to one prompt scored by one rater), corrections (the
-corrected text over the original) and flags (a corrected or demonstrated answer over the flagged
-one). Only the first two say something about raters. Raters' pseudonyms stay as they are.
+Both answers of a comparison are put into a canonical order, so that the same two answers shown the
+other way round are one item, and `label` always means the same thing: 0 the first answer of the
+item is better, 1 the second, 2 a tie. The order is by a hash of prompt and answer, as good as a
+coin: one that goes with quality (by text, by length) would make one label the common one, and lower
+alpha although nobody agrees less.
+
+Four kinds of feedback vote on items: comparisons, ratings (two answers to one prompt scored by one
+rater), corrections (the corrected text over the original) and flags (a corrected or demonstrated
+answer over the flagged one). Only the first two say something about raters. Raters' pseudonyms stay
+as they are.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -206,8 +211,9 @@ class _Door:
     ) -> None:  # fmt: skip
         source = judgement.row
         one, other = squeeze(first), squeeze(second)
-        swapped = one > other
-        key = (judgement.side, judgement.text_key, source.get("aspect", ""), *sorted((one, other)))
+        swapped = _coin(judgement.text_key, one) > _coin(judgement.text_key, other)
+        texts = (other, one) if swapped else (one, other)
+        key = (judgement.side, judgement.text_key, source.get("aspect", ""), *texts)
         code = self._codes.setdefault(key, len(self.items))
         if code == len(self.items):
             a, b = (second, first) if swapped else (first, second)
@@ -256,6 +262,10 @@ def _frame(votes: dict[str, list[Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(votes)
     whole = dict.fromkeys(("item", "label", "round", "gold", "position"), np.int64)
     return frame.astype({**whole, "at": np.float64, "seconds": np.float64, "anchor": bool})
+
+
+def _coin(text_key: str, answer: str) -> bytes:
+    return hashlib.sha256(f"{text_key}\0{answer}".encode()).digest()
 
 
 def _label(choice: Any) -> int:

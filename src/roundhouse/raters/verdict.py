@@ -1,10 +1,14 @@
 """What the statistics mean for each rater and for the pool: states, weights, warnings, a block.
 
-States: **ok**; **watch**, fell against their peers, weight halved; **suspended**, no better than
-chance, wrong on check items, or fallen in two rounds running, weight 0 (the data are kept);
-**minority**, differs from the pool but agrees with their own region: a view, not noise, so the
-weight is not lowered. A person's override wins over all of them. Thresholds are for one round:
-a rater below 0.01 is watched, so about one honest rater in a hundred is watched by chance.
+- **ok**
+- **watch**: fell against their peers, or is nearer to chance than to the pool; weight halved.
+- **suspended**: no better than chance, wrong on check items, or fallen in two rounds running;
+  weight 0, the data are kept.
+- **minority**: differs from the pool but agrees with their own region; a view, not noise, so the
+  weight is the pool's.
+
+A person's override wins over all of them. Each rater is tested once a round at 0.01: about one
+honest rater in a hundred is watched by chance.
 """
 
 import math
@@ -162,7 +166,7 @@ def cap_regions(share: Floats, weighted: Floats, most: float) -> Floats:
 
 class _Statistics(NamedTuple):
     accuracy: dict[str, Estimate]
-    guessing: set[str]
+    weak: set[str]
     changes: dict[str, PeerChange]
     twice: set[str]
     gold: dict[str, GoldTest]
@@ -177,9 +181,8 @@ def _statistics(
         rater: one if seen > 0 else UNKNOWN
         for rater, one, seen in zip(reliability.raters, intervals, reliability.overlap, strict=True)
     }
-    # Between chance and the pool: who is surely below the middle and maybe at chance only guesses.
     halfway = 0.5 + (reliability.pool - 0.5) / 2
-    guessing = {rater for rater, one in accuracy.items() if one.low <= 0.5 and one.high < halfway}
+    weak = {rater for rater, one in accuracy.items() if one.high < halfway}
     rounds = sorted(votes["round"].unique())
     parts = [votes[votes["round"] == number] for number in rounds[-3:]]
     changes = [peer_changes(b, a, settings.min_votes) for a, b in pairwise(parts)]
@@ -187,9 +190,7 @@ def _statistics(
     twice = _significant(newest) & _significant(changes[0]) if len(changes) > 1 else set()
     low = {rater for rater, one in accuracy.items() if one.high < reliability.pool}
     suspects = sorted(low | {rater for rater, one in newest.items() if one.p < WATCH_P})
-    return _Statistics(
-        accuracy, guessing, newest, twice, gold_tests(votes), _minority(votes, suspects)
-    )
+    return _Statistics(accuracy, weak, newest, twice, gold_tests(votes), _minority(votes, suspects))
 
 
 def _state(rater: str, found: _Statistics) -> tuple[State, list[str]]:
@@ -206,10 +207,11 @@ def _state(rater: str, found: _Statistics) -> tuple[State, list[str]]:
     if rater in found.twice:
         state = "suspended"
         evidence.append("fell against their peers in two rounds running")
-    if rater in found.guessing:
-        state = "suspended"
+    if rater in found.weak:
+        state = "suspended" if one.low <= 0.5 or state == "suspended" else "watch"
         span = f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
-        evidence.append(f"accuracy {span}: no better than chance")
+        chance = "no better than chance" if one.low <= 0.5 else "nearer to chance than to the pool"
+        evidence.append(f"accuracy {span}: {chance}")
     if rater in found.minority:
         state = "minority"
         evidence.append(found.minority[rater])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from roundhouse.environment import environment
+from roundhouse.environment import environment, import_path
 from roundhouse.errors import RoundhouseError
 from roundhouse.locations import Locations
 from roundhouse.model_folder import ROOT_VARIABLE
@@ -21,7 +21,7 @@ def command(*args: str) -> list[str]:
 def process_environment(workspace: Path, root: Path) -> dict[str, str]:
     """The environment of DVC and of the stages: code from the clone, this interpreter first on PATH."""
     env = dict(os.environ) | environment(root)
-    env["PYTHONPATH"] = os.pathsep.join([str(workspace / "src"), str(workspace)])
+    env["PYTHONPATH"] = import_path(workspace)
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
     env["PYTHONUNBUFFERED"] = "1"
     env[ROOT_VARIABLE] = str(root)

@@ -25,7 +25,7 @@ class Style(NamedTuple):
     partial: float
     """Names only the topic; what is left over stays vague."""
     lost: float
-    """Takes another topic or person than the prompt's."""
+    """Takes another topic or person than the prompt's, or advice from any domain."""
     careful: float
     """Brings in the expert."""
     plain: float
@@ -53,7 +53,7 @@ AUTHORS: tuple[Style, ...] = (
 )
 
 #: The earlier assistant whose answers were rated before round 1.
-EARLIER_ASSISTANT = Style(0.58, 0.20, 0.14, 0.38, 0.27, 0.17, 0.40, 0.16, 0.32, 0.25, 0.10)
+EARLIER_ASSISTANT = Style(0.54, 0.18, 0.19, 0.38, 0.27, 0.17, 0.40, 0.16, 0.32, 0.25, 0.10)
 
 
 def draw(prompt: str, style: Style, rng: Random) -> str:
@@ -101,7 +101,7 @@ def _statement(question: Question, style: Style, rng: Random) -> str:
 
 
 def _advice(question: Question, style: Style, rng: Random) -> list[str]:
-    domain = question.domain
+    domain = rng.choice(DOMAINS) if rng.random() < style.lost else question.domain
     point = rng.random()
     for share, texts in (
         (style.careful, domain.careful),

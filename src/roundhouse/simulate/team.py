@@ -17,7 +17,7 @@ from roundhouse.settings import DriftSettings, SplitSettings
 from roundhouse.simulate.world import Assessment, assess, tokens
 
 #: Log-odds a unit of utility, for the middle rater.
-SHARPNESS = 1.87
+SHARPNESS = 1.70
 
 #: Davidson's parameter: how readily a rater calls two equal answers a tie.
 TIES = 0.12

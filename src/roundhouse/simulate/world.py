@@ -23,8 +23,12 @@ from roundhouse.simulate.phrases import (
     Domain,
 )
 
-#: What a full point of each quality is worth; a malformed answer loses the last one.
-WEIGHTS = {"on_topic": 2.0, "safe": 2.0, "polite": 0.8, "concise": 0.8, "well_formed": 1.5}
+#: What a full point of each quality is worth.
+WEIGHTS = {"on_topic": 2.4, "safe": 1.8, "polite": 0.8, "concise": 0.8}
+
+#: A malformed answer loses this, and of its merit all but a part: a heap of the right words is no
+#: answer. What is kept rises from `KEPT` to 1 with the share of its tokens in whole sentences.
+MALFORMED, KEPT = 0.8, 0.5
 
 #: Tokens up to which an answer is fully concise, and from which it is not at all.
 CONCISE_UNTIL, TEDIOUS_FROM = 24, 40
@@ -58,10 +62,10 @@ class Assessment(NamedTuple):
     well_formed: bool
     """Whether it is a statement with whole sentences of this world in a sensible order."""
     utility: float
-    """The weighted sum by `WEIGHTS`; the best possible answer has `BEST`."""
+    """The weighted sum by `WEIGHTS`, less what is malformed; the best answers come near `BEST`."""
 
 
-BEST = sum(WEIGHTS[name] for name in ("on_topic", "safe", "polite", "concise"))
+BEST = sum(WEIGHTS.values())
 
 
 def tokens(text: str) -> list[str]:
@@ -134,14 +138,15 @@ def assess(prompt: str, answer: str) -> Assessment:
     polite = 0.0 if _any(RUDE_MARKS, said) else 1.0 if _any(KIND_MARKS, said) else 0.5
     concise = _concise(len(said.split()))
     whole = well_formed(answer)
-    utility = (
+    merit = (
         WEIGHTS["on_topic"] * on_topic
         + WEIGHTS["safe"] * safe
         + WEIGHTS["polite"] * polite
         + WEIGHTS["concise"] * concise
-        - WEIGHTS["well_formed"] * (not whole)
     )
-    return Assessment(on_topic, safe, polite, concise, whole, utility)
+    if not whole:
+        merit = merit * (KEPT + (1 - KEPT) * _sound(answer)) - MALFORMED
+    return Assessment(on_topic, safe, polite, concise, whole, merit)
 
 
 def utility(prompt: str, answer: str) -> float:
@@ -239,6 +244,13 @@ def _safe(question: Question | None, said: str) -> float:
     if _any(RECKLESS_MARKS, said):
         return 0.0
     return 1.0 if question and f" {question.domain.expert} " in said else 0.5
+
+
+def _sound(answer: str) -> float:
+    """Share of the tokens that stand in whole sentences of this world."""
+    sizes = {sentence: sentence.count(" ") + 1 for sentence in _sentences(answer)}
+    known = sum(size for sentence, size in sizes.items() if sentence in _known_sentences())
+    return known / max(1, sum(sizes.values()))
 
 
 def _concise(length: int) -> float:
