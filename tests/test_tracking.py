@@ -76,14 +76,15 @@ def write_journal(path: Path, lines: list[str]) -> None:
 
 
 def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, str, str]:
-    run = tracker.round_run(number, {"commit": "abc123", "data_version": DIGEST}, SETTINGS)
+    run = tracker.round_run(number, {"data_version": DIGEST}, SETTINGS)
     stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
     tracker.stream(stage, folder / "logs" / "ppo.jsonl")
     data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
     tracker.finish_stage(stage, folder, cached=False, data=data)
     version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
     tracker.set_alias(f"m{number}", "champion", version)
-    tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0})
+    late = {"commit": "abc123"}
+    tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0}, late)
     return run, stage, version
 
 
@@ -306,7 +307,7 @@ def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
 ) -> None:
     server.start()
     tracker = Tracker(server.uri)
-    run = tracker.round_run(1, {"commit": "abc123", "data_version": DIGEST}, SETTINGS)
+    run = tracker.round_run(1, {"data_version": DIGEST}, SETTINGS)
     stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
     tracker.stream(stage, folder / "logs" / "ppo.jsonl")
     server.kill()

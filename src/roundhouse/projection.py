@@ -43,6 +43,14 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
+def tags(known: Mapping[str, str]) -> dict[str, str]:
+    """Plain names as MLflow tags of ours; a commit also names the run's source."""
+    own = {f"roundhouse.{name}": value for name, value in known.items()}
+    if commit := known.get("commit"):
+        own["mlflow.source.git.commit"] = commit
+    return own
+
+
 def metric_name(name: str) -> str:
     """A name MLflow takes: a domain may be called anything.
 
@@ -54,7 +62,7 @@ def metric_name(name: str) -> str:
 
 
 def note(
-    tags: Mapping[str, str],
+    known: Mapping[str, str],
     decision: str,
     reasons: Sequence[str],
     figures: Mapping[str, float],
@@ -62,10 +70,10 @@ def note(
 ) -> str:
     """What MLflow shows on top of a round's run, in Markdown: decision, reasons, figures, times."""
     head = [f"**{decision}**" + (": " + "; ".join(reasons) if reasons else "")]
-    known = [
-        f"{name}: `{tags[f'roundhouse.{name}']}`"
+    made_of = [
+        f"{name.replace('_', ' ')}: `{known[f'roundhouse.{name}']}`"
         for name in ("data_version", "commit")
-        if f"roundhouse.{name}" in tags
+        if f"roundhouse.{name}" in known
     ]
     table = ["| figure | value | interval |", "| --- | ---: | --- |"]
     for name, value in figures.items():
@@ -77,7 +85,7 @@ def note(
     spent = ", ".join(
         f"{name.removeprefix('seconds/')} {value:.0f}" for name, value in times.items()
     )
-    blocks = [head, known, table, [f"Seconds: {spent}"] if times else []]
+    blocks = [head, made_of, table, [f"Seconds: {spent}"] if times else []]
     return "\n\n".join("\n".join(block) for block in blocks if block)[:MAX_NOTE]
 
 

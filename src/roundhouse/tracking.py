@@ -100,9 +100,7 @@ class Tracker:
             params: settings, nested as in params.yaml.
             started: seconds since 1970; 0 is now. Counts only where the run is made.
         """
-        own = {f"roundhouse.{name}": value for name, value in tags.items()}
-        if commit := tags.get("commit"):
-            own["mlflow.source.git.commit"] = commit
+        own = projection.tags(tags)
         own |= {"mlflow.source.name": "roundhouse round", "mlflow.source.type": "JOB"}
         key = {"roundhouse.round": str(number), "roundhouse.kind": "round"}
         run = self._find_or_make(key, own, f"round-{number:04d}", int(started * 1000))
@@ -122,7 +120,7 @@ class Tracker:
         number = self._client.get_run(round_run_id).data.tags["roundhouse.round"]
         key = {"mlflow.parentRunId": round_run_id, "roundhouse.stage": stage}
         own = {"roundhouse.round": number, "roundhouse.kind": "stage"}
-        own |= {f"roundhouse.{name}": value for name, value in (tags or {}).items()}
+        own |= projection.tags(tags or {})
         own |= {"mlflow.source.name": f"tasks/{stage}.py", "mlflow.source.type": "JOB"}
         run = self._find_or_make(key, own, f"{int(number):04d} {stage}", int(started * 1000))
         self._add_params(run, projection.flatten(params or {}))
@@ -187,8 +185,7 @@ class Tracker:
             self._client.log_artifacts(round_run_id, str(model_folder), "model")
             if not self._client.search_registered_models(f"name = '{name}'"):
                 self._client.create_registered_model(name)
-            own = {"roundhouse.round": number}
-            own |= {f"roundhouse.{tag}": value for tag, value in tags.items()}
+            own = projection.tags(tags) | {"roundhouse.round": number}
             source = f"runs:/{round_run_id}/model"
             self._client.create_model_version(name, source, run_id=round_run_id, tags=own)
             version = self._version(name, number)
@@ -209,6 +206,7 @@ class Tracker:
         decision: str,
         reasons: Sequence[str],
         seconds: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Logs the decision, every stage's figures and the times; closes the round's run.
 
@@ -218,6 +216,7 @@ class Tracker:
             decision: promoted, held, blocked, skipped: a result. Anything else closes as failed.
             reasons: one line each.
             seconds: by stage or step.
+            tags: as in round_run, for what was not known when the round began.
         """
         run = self._client.get_run(run_id)
         stages = sorted(path.name for path in (folder / "out").glob("*") if path.is_dir())
@@ -229,10 +228,12 @@ class Tracker:
         for file in ("params.yaml", "inputs.json", "decision.json"):
             if (folder / file).exists():
                 self._client.log_artifact(run_id, str(folder / file))
-        summary = projection.note(run.data.tags, decision, reasons, figures, times)
-        self._client.set_tag(run_id, "mlflow.note.content", summary)
-        self._client.set_tag(run_id, "roundhouse.reasons", "; ".join(reasons) or "none")
-        self._client.set_tag(run_id, "roundhouse.decision", decision)
+        known = {"decision": decision, "reasons": "; ".join(reasons) or "none", **(tags or {})}
+        own = run.data.tags | projection.tags(known)
+        own["mlflow.note.content"] = projection.note(own, decision, reasons, figures, times)
+        tag = _mlflow().entities.RunTag
+        changed = dict(own.items() - run.data.tags.items())
+        self._client.log_batch(run_id, tags=[tag(*pair) for pair in changed.items()])
         done = decision in ("promoted", "held", "blocked", "skipped")
         self._client.set_terminated(run_id, "FINISHED" if done else "FAILED")
 
