@@ -85,7 +85,12 @@ def note(
     spent = ", ".join(
         f"{name.removeprefix('seconds/')} {value:.0f}" for name, value in times.items()
     )
-    blocks = [head, made_of, table, [f"Seconds: {spent}"] if times else []]
+    blocks = [
+        head,
+        [" · ".join(made_of)] if made_of else [],
+        table,
+        [f"Seconds: {spent}"] if times else [],
+    ]
     return "\n\n".join("\n".join(block) for block in blocks if block)[:MAX_NOTE]
 
 

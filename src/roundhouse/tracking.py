@@ -11,6 +11,7 @@ import functools
 import math
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,6 +32,8 @@ R = TypeVar("R")
 
 #: A call that failed after this long is not tried again before the rest is over (seconds).
 COSTLY, REST = 2.0, 60.0
+#: Files of a stage's output that are kept as they are: numbers and names of checks, nobody's words.
+SHOWN = ("figures.json", "report.json", "calibration.json")
 #: The UI opens with rounds and their charts, not with pages for traces of applications.
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
@@ -260,15 +263,9 @@ class Tracker:
         # Without a server MLflow would put artifacts into the working folder.
         beside = str(self._database.parent / "artifacts") if self._database else None
         found = self._client.get_experiment_by_name(self.experiment)
-        if found is None:
-            try:
-                return self._client.create_experiment(self.experiment, beside, EXPERIMENT_TAGS)
-            except _mlflow().MlflowException:
-                # Another process made it in between; if not, the next line says what is wrong.
-                found = self._client.get_experiment_by_name(self.experiment)
-        if found is None:
-            raise TrackingError(f"MLflow at {self.where}: no experiment {self.experiment}")
-        return str(found.experiment_id)
+        if found is not None:
+            return str(found.experiment_id)
+        return self._client.create_experiment(self.experiment, beside, EXPERIMENT_TAGS)
 
     @property
     def _database(self) -> Path | None:
@@ -369,8 +366,8 @@ class Tracker:
                 jsonl.write_json(Path(scratch) / "samples.json", table)
                 shown = jsonl.dumps([{"path": "samples.json", "type": "table"}])
                 self._client.set_tag(run_id, "mlflow.loggedArtifacts", shown)
-            if (out / "figures.json").exists():
-                jsonl.write_json(Path(scratch) / "figures.json", projection.figures(folder, stage))
+            for file in filter(Path.exists, (out / name for name in SHOWN)):
+                shutil.copy(file, scratch)
             self._client.log_artifacts(run_id, scratch)
 
     def _version(self, name: str, number: str) -> str | None:
