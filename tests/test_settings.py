@@ -1,4 +1,4 @@
-"""params.yaml: every shipped file loads, every key is read, and what is wrong is said in one line."""
+"""params.yaml: every shipped file loads, every key is read, what is wrong is said in one line."""
 
 import re
 from collections.abc import Iterator

@@ -2,7 +2,13 @@
 
 import json
 import math
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from roundhouse import jsonl
+from roundhouse.environment import MLFLOW, PRIVATE
 from roundhouse.errors import TrackingError
 from roundhouse.projection import Data
 from roundhouse.tracking import Tracker
@@ -244,3 +251,75 @@ def test_an_absent_server_is_one_line_and_is_not_asked_at_once_again(closed_port
     assert "secret" not in str(first.value)
     with pytest.raises(TrackingError, match="not asked again yet"):
         away.round_run(1, {}, {})
+
+
+class Server:
+    """A real MLflow server that can be killed and started again on its port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        artifacts = ["--artifacts-destination", str(self._folder / "artifacts")]
+        store = ["--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *where, *artifacts, *store],
+            env=os.environ | PRIVATE | MLFLOW,
+            cwd=self._folder,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
+            except OSError:
+                assert self.process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            else:
+                return
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    server = Server(folder)
+    yield server
+    server.kill()
+
+
+def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
+    server: Server, folder: Path
+) -> None:
+    server.start()
+    tracker = Tracker(server.uri)
+    run = tracker.round_run(1, {"commit": "abc123", "data_version": DIGEST}, SETTINGS)
+    stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
+    tracker.stream(stage, folder / "logs" / "ppo.jsonl")
+    server.kill()
+    with pytest.raises(TrackingError):
+        tracker.finish_stage(stage, folder)
+    server.start()
+    first = whole_round(Tracker(server.uri), folder)
+    again = whole_round(Tracker(server.uri), folder)
+    assert first == again == (run, stage, first[2])
+    client = MlflowClient(server.uri, server.uri)
+    assert len(runs(client, tracker)) == 2
+    assert len(client.search_model_versions("name = 'm1'")) == 1
+    assert [m.value for m in client.get_metric_history(stage, "ppo/kl")] == [0.2, 0.4, 0.2 * 3]
+    assert "model/config.json" in artifacts(client, run)
+    assert "plots/losses.png" in artifacts(client, stage)
+    assert client.get_run(run).info.artifact_uri.startswith("mlflow-artifacts:")

@@ -1,4 +1,4 @@
-"""Ending the processes that `roundhouse up` started: whole groups, and what has left its group.
+"""Ending the processes that `up` or a round started: whole groups, and what has left its group.
 
 Whatever a service starts carries a mark in its environment, and a flow run or a stage that has made
 a session of its own is found by it. That reads /proc; elsewhere only the groups are ended.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 #: Environment variable whose value marks everything that one `roundhouse up` has started.
 MARK = "ROUNDHOUSE_UP"
+#: The same for one round, which may itself have been started by `up`.
+ROUND_MARK = "ROUNDHOUSE_ROUND"
 
 
 def end(
@@ -64,28 +66,28 @@ def ask(pids: list[int], number: signal.Signals = signal.SIGTERM) -> None:
             continue
 
 
-def marked(value: str) -> Iterator[int]:
+def marked(value: str, variable: str = MARK) -> Iterator[int]:
     """Live processes whose environment has a mark that begins with this value, ours left out."""
-    entry = f"{MARK}={value}".encode()
+    entry = f"{variable}={value}".encode()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            variables = (folder / "environ").read_bytes().split(b"\0")
+            entries = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
         ours = int(folder.name) == os.getpid()
-        if not ours and any(variable.startswith(entry) for variable in variables):
+        if not ours and any(line.startswith(entry) for line in entries):
             yield int(folder.name)
 
 
-def sweep(value: str, patience: float = 5.0) -> list[int]:
+def sweep(value: str, patience: float = 5.0, variable: str = MARK) -> list[int]:
     """Ends all marked processes: asked first, killed when the patience (seconds) is over."""
-    found = list(marked(value))
+    found = list(marked(value, variable))
     ask(found)
     until = time.monotonic() + patience
-    while (left := list(marked(value))) and time.monotonic() < until:
+    while (left := list(marked(value, variable))) and time.monotonic() < until:
         time.sleep(0.1)
     while left:
         ask(left, signal.SIGKILL)
         time.sleep(0.05)
-        left = list(marked(value))
+        left = list(marked(value, variable))
     return found

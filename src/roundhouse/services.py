@@ -76,12 +76,14 @@ class Service:
         command: after the Python interpreter.
         ready: whether it does its work.
         how: the signal that asks it to end.
+        variables: its own part of the environment; what is secret stands here, not in `command`.
     """
 
     name: str
     command: list[str]
     ready: Callable[[], bool]
     how: signal.Signals = signal.SIGTERM
+    variables: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
 
@@ -130,8 +132,9 @@ class Machine:
         self._environment = self._variables()
         servers = [Service("prefect", _prefect(plan), _answers(f"{plan.prefect}/api/ready"))]
         if self.mlflow == plan.mlflow:
-            command = _mlflow(root, plan, store)
-            servers.append(Service("mlflow", command, _answers(f"{plan.mlflow}/health")))
+            ready = _answers(f"{plan.mlflow}/health")
+            own = {"MLFLOW_BACKEND_STORE_URI": store}
+            servers.append(Service("mlflow", _mlflow(root, plan), ready, variables=own))
         served = _answers(f"{plan.prefect}/api/deployments/name/{DEPLOYMENT}", _is_served)
         runner = Service("rounds", _runner(root, plan), served, signal.SIGINT)
         self.services: list[list[Service]] = [servers, [runner]]
@@ -206,7 +209,8 @@ class Machine:
         if log.exists() and log.stat().st_size > MAX_LOG:
             log.replace(log.with_suffix(".log.1"))
         place = next(i for i, group in enumerate(self.services) if service in group)
-        variables = os.environ | self._environment | {processes.MARK: f"{self._mark}.{place}"}
+        variables = os.environ | self._environment | service.variables
+        variables[processes.MARK] = f"{self._mark}.{place}"
         with log.open("ab") as output:
             service.process = subprocess.Popen(
                 [sys.executable, *service.command],
@@ -252,12 +256,12 @@ def _prefect(plan: Plan) -> list[str]:
     return ["-m", "prefect", "server", "start", *address]
 
 
-def _mlflow(root: Path, plan: Plan, store: str) -> list[str]:
+def _mlflow(root: Path, plan: Plan) -> list[str]:
     artifacts = str(root / "state" / "mlflow" / "artifacts")
     hosts = f"{HOST}:{plan.mlflow_port},localhost:{plan.mlflow_port}"
     return [
         *["-m", "mlflow", "server", "--host", HOST, "--port", str(plan.mlflow_port)],
-        *["--workers", "1", "--backend-store-uri", store],
+        *["--workers", "1"],
         # The same place without a server (tracking.py), so that rounds can run with it or without.
         *["--artifacts-destination", artifacts, "--default-artifact-root", artifacts],
         *["--allowed-hosts", hosts, "--cors-allowed-origins", plan.mlflow],

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from roundhouse.environment import environment, import_path
 from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
+from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds.begin import has_history
 
 EXIT_CODES = {"promoted": 0, "held": 0, "skipped": 0, "blocked": 3}
@@ -88,6 +90,8 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
     # Prefect tells on the terminal what our own lines say better; its UI still gets everything.
     env.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     env["PYTHONPATH"] = import_path(places.root)
+    # Prefect's own server starts before the round does: it must carry the mark as well.
+    env[ROUND_MARK] = uuid.uuid4().hex
     # Prefect makes its folder, but not the folders above it.
     Path(env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows", json.dumps(request), str(result)]

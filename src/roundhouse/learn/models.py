@@ -105,6 +105,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ModelError(f"{folder}: no usable tokenizer: {_one_line(error)}") from None
+    for where_from in ("is_local", "local_files_only"):
+        # They would be saved with it, and the same tokenizer would have two hashes.
+        tokenizer.init_kwargs.pop(where_from, None)
     return tokenizer
 
 

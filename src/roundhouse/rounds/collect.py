@@ -22,7 +22,8 @@ def collect(this: Round) -> Report | None:
         return None
     file = this.workspace / "logs" / "simulated.jsonl"
     _simulate(this, file)
-    return ingest(this.ledger, file, "jsonl")
+    ahead = this.settings.validation.max_ahead_seconds
+    return ingest(this.ledger, file, "jsonl", ahead=ahead)
 
 
 def _simulate(this: Round, file: Path) -> None:

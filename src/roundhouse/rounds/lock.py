@@ -1,7 +1,8 @@
 """One round at a time: a file lock that the kernel frees when its owner dies.
 
 The lock is the open file, not its text, so a process id that is used again can never hold it by
-mistake; the text only names the owner for whoever is refused.
+mistake; the text only names the owner for whoever is refused, and the mark that all of its
+processes carry, so that the next owner can end what a killed one left behind.
 """
 
 import fcntl
@@ -9,11 +10,13 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from roundhouse.errors import BusyError
+from roundhouse.processes import ROUND_MARK, sweep
 
 
 @contextmanager
@@ -29,9 +32,11 @@ def owned(path: Path, purpose: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BusyError(f"{_owner(path)} is at work here: wait for it, or stop it") from None
+        _end_leftovers(path)
         file.seek(0)
         file.truncate()
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose}
+        mark = os.environ.setdefault(ROUND_MARK, uuid.uuid4().hex)
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "mark": mark}
         file.write(json.dumps(owner | {"since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
         file.flush()
         try:
@@ -51,6 +56,15 @@ def is_held(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def _end_leftovers(path: Path) -> None:
+    """Ends what an owner that was killed had started: its text still stands in the free lock."""
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8"))["mark"]
+    except (ValueError, KeyError, TypeError):
+        return
+    sweep(mark, variable=ROUND_MARK)
 
 
 def _owner(path: Path) -> str:

@@ -1,7 +1,7 @@
 """`python -m roundhouse.simulate --round N --out FILE [--model FOLDER --policy NAME]`.
 
 Writes what the simulated team hands in for a round: without a model the archive, with one the
-team's view of pairs of answers that are sampled from it. Runs in the round's clone, on its params.yaml.
+team's view of pairs of answers that are sampled from it. Runs in the round's clone.
 """
 
 import argparse

@@ -38,6 +38,7 @@ SHORTEST = 6
 
 _TOKEN = re.compile(r"[^\W_]+|[^\w\s]|_")
 _STOPS = frozenset(".?!")
+_TOPIC = re.compile(f"(?<= )(?:{'|'.join(what for d in DOMAINS for what in d.what)})(?= )")
 
 
 class Question(NamedTuple):
@@ -129,6 +130,7 @@ def understand(prompt: str) -> Question | None:
     return None
 
 
+@lru_cache(maxsize=16384)
 def assess(prompt: str, answer: str) -> Assessment:
     """The truth about `answer` as an answer to `prompt`."""
     question = understand(prompt)
@@ -228,16 +230,11 @@ def _any(phrases: Sequence[str], said: str) -> bool:
     return any(f" {phrase} " in said for phrase in phrases)
 
 
-@cache
-def _other_topics(what: str) -> tuple[str, ...]:
-    return tuple(item for domain in DOMAINS for item in domain.what if item != what)
-
-
 def _on_topic(question: Question | None, said: str) -> float:
-    if question is None or _any(_other_topics(question.what), said):
+    named = set(_TOPIC.findall(said))
+    if question is None or named - {question.what}:
         return 0.0
-    what, who = (f" {slot} " in said for slot in (question.what, question.who))
-    return 0.6 * what + 0.4 * who
+    return 0.6 * (question.what in named) + 0.4 * (f" {question.who} " in said)
 
 
 def _safe(question: Question | None, said: str) -> float:

@@ -1,0 +1,88 @@
+"""Tiny models of two families, a word-level tokenizer and a few texts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from roundhouse import settings
+from roundhouse.learn import models
+from roundhouse.learn.models import Policy
+from roundhouse.learn.text import Messages
+from roundhouse.learn.tokenizer import word_level
+from roundhouse.settings import ScratchModel, Settings
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "why", "?", ".", ",", "yes", "no"]
+SHAPE = ScratchModel(hidden_size=16, layers=2, heads=2, feed_forward=24)
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Sums in one order, and no fight for cores with the other test processes."""
+    torch.set_num_threads(1)
+
+
+def llama() -> Policy:
+    """Rotary positions, tied embeddings."""
+    torch.manual_seed(0)
+    return models.scratch(SHAPE, WORDS, 64)
+
+
+def gpt2() -> Policy:
+    """Learned absolute positions, and dropout in its configuration."""
+    torch.manual_seed(1)
+    tokenizer = word_level(WORDS)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=64,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_range=0.3,
+    )
+    model: PreTrainedModel = GPT2LMHeadModel(config)
+    model.train(False)
+    return Policy(model, tokenizer)
+
+
+@pytest.fixture(params=[llama, gpt2], ids=["llama", "gpt2"])
+def policy(request: pytest.FixtureRequest) -> Policy:
+    """A small random policy; the test runs once for each family."""
+    made: Policy = request.param()
+    return made
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Settings]:
+    """The project's settings made tiny, with overrides such as `**{"ppo.steps": 3}`."""
+
+    def make(**changes: Any) -> Settings:
+        small = {
+            "model.scratch": SHAPE.model_dump(),
+            "model.prompt_tokens": 12,
+            "model.response_tokens": 8,
+            "model.threads": 1,
+            "sft.epochs": 1,
+            "sft.batch": 4,
+            "reward.epochs": 1,
+            "reward.batch": 4,
+            "ppo.steps": 2,
+            "ppo.batch": 8,
+            "ppo.minibatch": 4,
+            "evaluate.bootstrap_draws": 50,
+        }
+        overrides = [f"{key}={value}" for key, value in (small | changes).items()]
+        return settings.load(PARAMS, overrides)
+
+    return make
+
+
+def asks(*texts: str) -> list[Messages]:
+    """Single-turn prompts."""
+    return [[{"role": "user", "content": said}] for said in texts]

@@ -1,0 +1,182 @@
+"""Loading and saving, and the folders that are refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from roundhouse.errors import ModelError
+from roundhouse.hashes import sha256_folder
+from roundhouse.learn import models, rl, sampling, text
+from roundhouse.learn.models import Policy
+from roundhouse.learn.text import Messages
+from roundhouse.settings import ScratchModel, Settings
+
+CHAT: list[Messages] = [[{"role": "user", "content": "why the cat?"}]]
+
+
+def test_a_saved_model_comes_back_bit_for_bit(policy: Policy, tmp_path: Path) -> None:
+    models.save(policy, tmp_path / "model")
+    again = models.load(tmp_path / "model")
+    batch = text.collate(text.encode_prompts(again.tokenizer, CHAT, 9), [[8, 9, 2]], 0)
+    with torch.no_grad():
+        first = models.response_logprobs(policy.model, batch, 1.0)
+        assert torch.equal(models.response_logprobs(again.model, batch, 1.0), first)
+    models.save(again, tmp_path / "again")
+    assert sha256_folder(tmp_path / "again") == sha256_folder(tmp_path / "model")
+
+
+def test_dropout_is_off(policy: Policy, tmp_path: Path) -> None:
+    models.save(policy, tmp_path)
+    assert not any(module.training for module in models.load(tmp_path).model.modules())
+
+
+def test_logits_are_made_for_the_response_alone(policy: Policy) -> None:
+    batch = text.collate([[5, 6, 7], [5]], [[8, 9], [9, 8, 7]], 0)
+    with torch.no_grad():
+        found = models.response_logits(policy.model, batch)
+        full = policy.model(
+            input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions
+        ).logits
+    assert found.shape[1] == 3
+    torch.testing.assert_close(found, full[:, 2:5])
+
+
+def test_the_temperature_divides_every_logprob(policy: Policy) -> None:
+    batch = text.collate([[5, 6]], [[8, 9]], 0)
+    with torch.no_grad():
+        logits = models.response_logits(policy.model, batch)
+        found = models.response_logprobs(policy.model, batch, 0.5)
+    assert torch.equal(found, rl.logprobs(logits, batch.responses, 0.5))
+    assert not torch.allclose(found, rl.logprobs(logits, batch.responses, 1.0))
+
+
+def test_the_scratch_model_follows_the_seed_and_the_settings(
+    tiny: Callable[..., Settings],
+) -> None:
+    torch.manual_seed(3)
+    first = models.load_policy(tiny().model).model.state_dict()
+    torch.manual_seed(3)
+    again = models.load_policy(tiny().model).model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    embedding = first["model.embed_tokens.weight"]
+    assert embedding.std().item() == pytest.approx(0.1, rel=0.05)
+    assert torch.equal(embedding, first["lm_head.weight"])
+
+
+def test_a_model_without_pad_token_gets_one(policy: Policy, tmp_path: Path) -> None:
+    policy.tokenizer.pad_token = policy.tokenizer.unk_token = policy.tokenizer.eos_token
+    models.save(policy, tmp_path)
+    rows = policy.model.config.vocab_size
+    torch.manual_seed(0)
+    loaded = models.load(tmp_path)
+    assert text.pad_id(loaded.tokenizer) not in (text.eos_id(loaded.tokenizer), None)
+    assert loaded.model.config.vocab_size >= rows
+    batch = text.collate([[5, 6]], [[text.pad_id(loaded.tokenizer), 9]], 0)
+    assert torch.isfinite(models.response_logprobs(loaded.model, batch, 1.0)).all()
+
+
+def test_the_pretrained_model_beside_the_checkout_loads_and_answers(
+    shared: Path, tiny: Callable[..., Settings]
+) -> None:
+    limits = tiny(**{"model.base": str(shared / "models" / "stories260K")}).model
+    loaded = models.load_policy(limits)
+    chat: list[Messages] = [[{"role": "user", "content": "Once upon a time, there was a cat."}]]
+    ids = text.encode_prompts(loaded.tokenizer, chat, 64)[0]
+    assert ids[0] == loaded.tokenizer.bos_token_id
+    assert text.decode(loaded.tokenizer, [ids]) == [chat[0][0]["content"]]
+    said = sampling.answer(loaded, chat, limits, temperature=0.0, seed=0)[0]
+    assert len(said.text.split()) > 2
+    # A model of stories finds a story likelier than the same words backwards.
+    story = "One day, a little girl named Lily went to the park."
+    told = text.encode_responses(loaded.tokenizer, [story, " ".join(story.split()[::-1])], 64)
+    logs = [
+        models.response_logprobs(loaded.model, text.collate([ids], [answer], 0), 1.0).mean()
+        for answer in told
+    ]
+    assert logs[0].item() > logs[1].item() + 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A whole model folder to damage."""
+    made = tmp_path / "model"
+    torch.manual_seed(0)
+    policy = models.scratch(_shape(), ["yes", "no"], 16)
+    models.save(policy, made)
+    return made
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    _refused(tmp_path / "nothing", "no such model folder")
+
+
+def test_pickled_weights(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    _refused(folder, r"no \*.safetensors")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_code_of_its_own(folder: Path, name: str) -> None:
+    config = json.loads((folder / name).read_text())
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoTokenizer": ["evil.T", None]}
+    (folder / name).write_text(json.dumps(config))
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+    _refused(folder, "auto_map")
+
+
+def test_truncated_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    _refused(folder, "model.safetensors")
+
+
+def test_weights_that_lack_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("model.norm.weight")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    _refused(folder, "norm.weight")
+
+
+def test_weights_of_another_shape(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["intermediate_size"] = 30
+    (folder / "config.json").write_text(json.dumps(config))
+    _refused(folder, "cannot be loaded")
+
+
+def test_a_broken_configuration(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+    _refused(folder, "config.json")
+
+
+def test_no_tokenizer(folder: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    _refused(folder, "tokenizer")
+
+
+def test_a_model_that_writes_no_text(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "t5"}))
+    _refused(folder, "cannot be loaded")
+
+
+def test_a_model_folder_without_configuration(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "config.json").unlink()
+    _refused(tmp_path / "copy", "config.json")
+
+
+def _refused(folder: Path, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason) as caught:
+        models.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def _shape() -> ScratchModel:
+    return ScratchModel(hidden_size=8, layers=1, heads=1, feed_forward=12)
