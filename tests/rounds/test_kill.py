@@ -75,6 +75,7 @@ def _one_of_everything(root: Path) -> None:
     places = Locations(root)
     client = MlflowClient(places.tracking_uri, places.tracking_uri)
     experiment = client.get_experiment_by_name("roundhouse")
+    assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 7
     assert {run.info.status for run in runs} == {"FINISHED"}
