@@ -60,8 +60,8 @@ def rlhf_round(
                 for stage in STAGES:
                     step(stage, chronicle.run_stage, stage)
                 decision = step("decide", chronicle.timed(decide), this)
-                step("publish", chronicle.publish, decision)
-                record = chronicle.close(decision.outcome, decision.failed)
+                published = step("publish", chronicle.publish, decision)
+                record = chronicle.close(published.outcome, published.reasons)
             except Blocked as block:
                 record = chronicle.close("blocked", (f"{block.check}: {block}",))
     except Skipped as skip:

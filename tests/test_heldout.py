@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from roundhouse.heldout import choose, flags, key_of, leaked, metric_part
+from roundhouse.heldout import choose, flags, key_of, leaked
 
 
 def row(prompt: str, domain: str = "legal", side: str = "eval", **more: Any) -> dict[str, Any]:
@@ -69,12 +69,3 @@ def test_an_evaluation_prompt_that_also_trains_is_a_leak(side: str) -> None:
     clean = [row("Q"), row("Q"), row("R", side=side)]
     assert leaked(clean) == 0
     assert leaked([*clean, row("  q", side=side)]) == 1
-
-
-def test_domains_become_safe_parts_of_metric_names() -> None:
-    assert metric_part("legal review") == "legal-review"
-    assert metric_part("../../etc") == "etc"
-    assert metric_part("<b>\u202e") == "b"
-    assert metric_part("") == metric_part("?!") == "none"
-    assert metric_part("\u0432\u0440\u0430\u0447") == "\u0432\u0440\u0430\u0447"
-    assert len(metric_part("x" * 500)) == 60

@@ -6,6 +6,7 @@
     │   └── CheckoutError           2   not a usable git checkout, or tracked code was edited
     ├── InputError                  2   a feedback file cannot be read at all
     ├── LedgerError                 1   the ledger is locked, missing or damaged
+    │   └── ChampionChangedError    1   another model was released meanwhile
     ├── BusyError                   1   another process owns the round
     ├── ModelError                  2   a model folder is missing, damaged or unsafe
     ├── DataError                   1   bytes differ from the record that was made of them
@@ -49,6 +50,10 @@ class InputError(RoundhouseError):
 
 class LedgerError(RoundhouseError):
     """The ledger is locked, missing or damaged."""
+
+
+class ChampionChangedError(LedgerError):
+    """The champion is no longer the one that a decision was made against."""
 
 
 class BusyError(RoundhouseError):

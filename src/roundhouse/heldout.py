@@ -4,17 +4,15 @@ Pure functions on the rows that the stage raters wrote (pairs, demonstrations, f
 """
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from roundhouse.feedback import normalise, prompt_key
+from roundhouse.metrics import domain_part
 from roundhouse.safety import Flag
 
 Row = Mapping[str, Any]
-
-_NOT_IN_METRIC_NAMES = re.compile(r"[^\w.-]+")
 
 
 class Prompt(NamedTuple):
@@ -67,16 +65,11 @@ def key_of(row: Row) -> str:
     return prompt_key({"prompt": row["prompt"]})
 
 
-def metric_part(domain: str) -> str:
-    """A domain as part of a metric's name: what feedback says goes into URLs and tables here."""
-    return _NOT_IN_METRIC_NAMES.sub("-", domain).strip("-.")[:60] or "none"
-
-
 def _distinct(rows: Iterable[Row]) -> dict[str, Prompt]:
     """The prompts of the rows by key; one given with several domains has the first by name."""
     found: dict[str, Prompt] = {}
     for row in rows:
-        key, domain = key_of(row), metric_part(row["domain"])
+        key, domain = key_of(row), domain_part(row["domain"])
         if key not in found or domain < found[key].domain:
             found[key] = Prompt(key, row["prompt"], domain, measured=True)
     return found

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from roundhouse.errors import ModelError
+from roundhouse.errors import DataError, ModelError
+from roundhouse.hashes import sha256_folder
 
 #: Set for the processes of a round: relative paths in settings start at the user's checkout.
 ROOT_VARIABLE = "ROUNDHOUSE_ROOT"
@@ -40,6 +41,19 @@ def check(folder: Path) -> None:
         problem = _damage(path)
         if problem:
             raise ModelError(f"{path}: {problem}: copy the model again")
+
+
+def require(base: str, recorded: str) -> None:
+    """Compares the base model with the round's record; what is made from scratch has no folder.
+
+    Raises:
+        DataError: the folder's bytes changed since the round froze its inputs.
+    """
+    folder = resolve(base)
+    if folder.is_dir() and base != "scratch" and sha256_folder(folder) != recorded:
+        raise DataError(
+            f"{folder}: changed since the round began: put it back, or start a new round"
+        )
 
 
 def _json(folder: Path, name: str, required: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from roundhouse.errors import RoundhouseError
 from roundhouse.ingest import FORMATS, Mapping, Report, as_json, ingest
 from roundhouse.ledger import Ledger
 from roundhouse.rounds.begin import has_history
+from roundhouse.settings import load
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,12 +27,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _ingest(options: argparse.Namespace) -> int:
     """Takes the files in, one after another; what came in before an error is told all the same."""
     places = here()
+    ahead = load(places.root / "params.yaml").validation.max_ahead_seconds
     mapping = Mapping.parse(options.columns, options.constants)
     reports: list[Report] = []
     with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
         try:
             for file in options.files:
-                reports.append(ingest(ledger, file, options.format, mapping))
+                reports.append(ingest(ledger, file, options.format, mapping, ahead=ahead))
         except RoundhouseError:
             if reports:
                 show(options, as_json(reports), _text(reports))

@@ -30,6 +30,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add(kinds, "verify", _verify, "recompute the hashes of everything published")
     command = add(commands, "raters", _raters, "the raters of a round: reliability, state, weight")
     command.add_argument("--round", type=int, metavar="N", help="default: the last one")
+    command.add_argument(
+        "set", nargs="*", metavar="set ID STATE", help="a person's word on a rater"
+    )
+    command.add_argument("--why", default="", metavar="TEXT", help="with set: the reason, kept")
     command = add(commands, "rollback", _rollback, "put an earlier champion back")
     command.add_argument("number", type=int, nargs="?", metavar="N", help="the round whose model")
     command.add_argument("--why", default="rolled back by hand", metavar="TEXT")
@@ -79,8 +83,23 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if found.findings else 0
 
 
+def _set_rater(options: argparse.Namespace, ledger: Ledger) -> int:
+    if len(options.set) != 3 or options.set[0] != "set" or not options.why.strip():
+        raise UsageError("write it as: roundhouse raters set ID STATE --why TEXT")
+    from roundhouse.raters.verdict import FACTOR  # noqa: PLC0415 - pandas, only here
+
+    _, rater, state = options.set
+    if state not in FACTOR:
+        raise UsageError(f"{state}: no such state; states are {', '.join(FACTOR)}")
+    ledger.add_override(None, rater, state, options.why.strip(), kind="rater")
+    show(options, {"rater": rater, "state": state}, f"{rater} is {state} from the next round on")
+    return 0
+
+
 def _raters(options: argparse.Namespace) -> int:
     places, ledger = _open()
+    if options.set:
+        return _set_rater(options, ledger)
     numbers = round_tags(places.root)
     number = options.round or (numbers[-1] if numbers else None)
     if number is None:

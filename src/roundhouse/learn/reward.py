@@ -24,6 +24,7 @@ from roundhouse.journal import Log, silent
 from roundhouse.learn import accuracy, models, optimizers, reward_model, sampling, text
 from roundhouse.learn.reward_model import RewardModel, Scorer, load, score
 from roundhouse.learn.text import Messages
+from roundhouse.metrics import domain_part
 from roundhouse.settings import Settings
 
 __all__ = ["Pair", "RewardModel", "Scorer", "load", "run", "score", "train"]
@@ -154,7 +155,7 @@ def measure(
         chosen_rows = [i for i, pair in enumerate(pairs) if pair.domain == domain]
         if not numpy.isnan(right[chosen_rows]).all():
             share = float(numpy.nanmean(right[chosen_rows]))
-            figures[f"reward/accuracy/domain/{domain}"] = share
+            figures[f"reward/accuracy/domain/{domain_part(domain)}"] = share
     return figures
 
 

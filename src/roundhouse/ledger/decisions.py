@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from roundhouse import jsonl
-from roundhouse.errors import LedgerError
+from roundhouse.errors import ChampionChangedError, LedgerError
 from roundhouse.ledger import schema
 from roundhouse.ledger.append import new_key
 from roundhouse.ledger.records import Action, Champion, Decision, Override, Round, RoundChanges
@@ -87,7 +87,7 @@ def decide(
         return _same(earlier[0], action, model)
     before = champion(connection)
     if action != "hold" and (before.decision if before else None) != expected:
-        raise LedgerError(
+        raise ChampionChangedError(
             f"the champion changed meanwhile (now {before.version if before else 'none'}):"
             " nothing was decided; start a new round, or say it again"
         )
@@ -164,4 +164,4 @@ def _replace_champion(
         .values(round=model_round, version=version, sha256=sha256, decision=decision)
     )
     if changed.rowcount != 1:
-        raise LedgerError("the champion changed meanwhile: nothing was decided")
+        raise ChampionChangedError("the champion changed meanwhile: nothing was decided")

@@ -25,7 +25,7 @@ def connect(url: str, expected: bool, create: bool, timeout: float) -> Engine:
     """An engine for a ledger whose tables stand at today's version.
 
     Args:
-        url: SQLAlchemy URL, such as `sqlite:///state/ledger.sqlite`.
+        url: SQLAlchemy URL, such as `sqlite:///state/ledger.db`.
         expected: something shows that this ledger existed; an absent one is then an error.
         create: make the ledger where there is none.
         timeout: how long to wait for a lock, in seconds.
@@ -88,7 +88,7 @@ def _parsed(url: str) -> URL:
         return make_url(url)
     except ArgumentError:
         raise LedgerError(
-            "the ledger's URL cannot be read; write it as sqlite:///state/ledger.sqlite"
+            "the ledger's URL cannot be read; write it as sqlite:///state/ledger.db"
         ) from None
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from roundhouse import jsonl
 from roundhouse.errors import Blocked
+from roundhouse.metrics import domain_part
 from roundhouse.raters import aggregate, agreement
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
 from roundhouse.raters.change import alpha_change
@@ -120,7 +121,7 @@ def _agreement_figures(
     for domain, part in votes.groupby("domain"):
         if domain:
             alpha = agreement.alpha(agreement.from_table(latest(part), LABELS))
-            figures |= _known({"raters/alpha/domain/" + str(domain): alpha})
+            figures |= _known({f"raters/alpha/domain/{domain_part(str(domain))}": alpha})
     rounds = sorted(votes["round"].unique())
     rows = [_rows_of(votes, number) for number in rounds[-2:]]
     if rows:

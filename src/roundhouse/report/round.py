@@ -9,7 +9,7 @@ A round's record is a mapping; what it lacks is left out:
     partitions    file name to number of rows
     feedback      received, accepted, duplicate, quarantined: all that ever came to the ledger
     metrics       metric name to number; `simulation/...` is shown and labelled as such
-    seconds       step to seconds, in the order they ran
+    seconds       step to seconds
     rules         the reasons of decision.json (`gate.Reason` as mappings)
 """
 
@@ -23,11 +23,15 @@ from rich.table import Table
 from rich.text import Text
 
 from roundhouse.report import layout
+from roundhouse.rounds.stages import STAGES
 
 Record = Mapping[str, Any]
 Metrics = Mapping[str, float]
 
 _STYLES = {"promoted": "bold green", "held": "bold yellow", "skipped": "bold"}
+
+#: Steps in the order of a round.
+_ORDER = ("collect", "snapshot", *STAGES, "decide", "publish")
 
 
 class Line(NamedTuple):
@@ -200,7 +204,8 @@ def _figure(metrics: Metrics, label: str, name: str, note: str, digits: int = 3)
 def _seconds(seconds: Mapping[str, float]) -> Line | None:
     if not seconds:
         return None
-    split = ", ".join(f"{step} {value:.0f}" for step, value in seconds.items())
+    steps = sorted(seconds, key=lambda step: (_ORDER.index(step) if step in _ORDER else 99, step))
+    split = ", ".join(f"{step} {seconds[step]:.0f}" for step in steps)
     return Line("seconds", f"{sum(seconds.values()):.0f}", split)
 
 

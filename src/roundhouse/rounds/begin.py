@@ -1,5 +1,7 @@
 """Opening a round: its number, its clone, its champion; or finding again a round that was killed."""
 
+import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -12,6 +14,7 @@ from roundhouse import settings as settings_module
 from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
+from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import stages, workspace
 from roundhouse.rounds.dvc import forget_dead_locks
@@ -92,7 +95,8 @@ def open_round(request: Request) -> Iterator[Round]:
     """
     places = Locations(request.root)
     purpose = f"roundhouse resume {request.resume}" if request.resume else "roundhouse round"
-    with owned(places.state / "round.lock", purpose):
+    mark = os.environ.setdefault(ROUND_MARK, uuid.uuid4().hex)
+    with owned(places.state / "round.lock", purpose, mark):
         ledger = Ledger.open(places.ledger_url, expected=has_history(places))
         yield _resumed(request, places, ledger) if request.resume else _new(request, places, ledger)
 
@@ -177,8 +181,9 @@ def _resumed(request: Request, places: Locations, ledger: Ledger) -> Round:
         raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
     if row.state != "open":
         raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
-    later = [n for n in round_tags(places.root) if n > number]
-    if later:
+    tags = round_tags(places.root)
+    later = [n for n in tags if n > number]
+    if later and number not in tags:
         raise UsageError(
             f"round {number} was overtaken by round {later[-1]}, which used its feedback: "
             "start a new round instead"

@@ -19,7 +19,7 @@ from roundhouse.rounds import stages
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.progress import Progress
-from roundhouse.rounds.publish import publish
+from roundhouse.rounds.publish import Published, publish
 from roundhouse.rounds.stages import StageResult
 from roundhouse.projection import Data
 from roundhouse.tracking import Tracker
@@ -45,6 +45,8 @@ class Chronicle:
 
     def __enter__(self) -> Self:
         self.progress.say(f"round {self.round.number} in {self.round.workspace}")
+        # One round at a time holds the lock, so that any other run that claims to be at work is dead.
+        self._try(self.tracker.reconcile, (self.round.number,))
         return self
 
     def __exit__(
@@ -89,7 +91,7 @@ class Chronicle:
         try:
             result = stages.run_stage(this.workspace, this.places.root, stage, self._watch)
         except Blocked as block:
-            self.progress.done("blocked")
+            self._keep(stage, self.progress.done("blocked"))
             if self._stage_run:
                 self._try(self.tracker.fail, self._stage_run, f"blocked by {block.check}")
             raise
@@ -102,8 +104,8 @@ class Chronicle:
         self._stage_run = None
         return result
 
-    def publish(self, decision: Decision) -> str:
-        """Publishes the round; returns its version in the registry."""
+    def publish(self, decision: Decision) -> Published:
+        """Publishes the round, with its progress shown."""
         arguments = (self.round, decision, self.tracker, self.run_id())
         return self.timed(publish)(*arguments)
 

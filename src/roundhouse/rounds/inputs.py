@@ -40,8 +40,12 @@ class Inputs(_Frozen):
 
     round: int
     """The round's number."""
+    at: str
+    """When the snapshot was taken (UTC)."""
     watermark: int
     """Sequence number of the last ledger row that this round may see."""
+    chain: str
+    """The ledger's chain value at the watermark: the next round's ledger must still have it."""
     previous: str | None
     """Tag of the last published round, whose partitions this round continues."""
     champion: Champion | None
@@ -52,6 +56,8 @@ class Inputs(_Frozen):
     """Seed of everything random."""
     accepted: tuple[str, ...]
     """Checks that a person accepted for this round."""
+    rater_states: dict[str, dict[str, str]]
+    """A person's word on raters: rater to state and why."""
     partitions: dict[str, Partition]
     """File name to record, for every file of data/feedback."""
 

@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,13 @@ from roundhouse.processes import ROUND_MARK, sweep
 
 
 @contextmanager
-def owned(path: Path, purpose: str) -> Iterator[None]:
+def owned(path: Path, purpose: str, mark: str = "") -> Iterator[None]:
     """Holds the lock at `path` while the block runs.
+
+    Args:
+        path: the lock's file.
+        purpose: what the owner does, for whoever is refused.
+        mark: value of `processes.ROUND_MARK` that the owner's processes carry; none by default.
 
     Raises:
         BusyError: another live process holds it; the message names that process and its purpose.
@@ -35,7 +39,6 @@ def owned(path: Path, purpose: str) -> Iterator[None]:
         _end_leftovers(path)
         file.seek(0)
         file.truncate()
-        mark = os.environ.setdefault(ROUND_MARK, uuid.uuid4().hex)
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "mark": mark}
         file.write(json.dumps(owner | {"since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
         file.flush()
@@ -64,7 +67,8 @@ def _end_leftovers(path: Path) -> None:
         mark = json.loads(path.read_text(encoding="utf-8"))["mark"]
     except (ValueError, KeyError, TypeError):
         return
-    sweep(mark, variable=ROUND_MARK)
+    if mark:
+        sweep(mark, variable=ROUND_MARK)
 
 
 def _owner(path: Path) -> str:

@@ -9,7 +9,9 @@
 Each step finds out whether it was done already, so a publish that was killed is simply run again.
 """
 
-from roundhouse.errors import TrackingError
+from typing import NamedTuple
+
+from roundhouse.errors import ChampionChangedError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, workspace
@@ -21,12 +23,26 @@ from roundhouse.tracking import Tracker
 CHAMPION_ALIAS = "champion"
 
 
-def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> str:
-    """Publishes a promoted or held round and returns its version in the registry.
+class Published(NamedTuple):
+    """What became of a round in the end.
+
+    Attributes:
+        version: in the model registry.
+        outcome: `promoted` or `held`, as the ledger's decision row says.
+        reasons: rules that stood in the way; `champion-changed` where another model was released
+            while this one was measured.
+    """
+
+    version: str
+    outcome: str
+    reasons: tuple[str, ...]
+
+
+def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> Published:
+    """Publishes a promoted or held round.
 
     Raises:
         TrackingError: the registry is away; the bytes and the tag are safe, `resume` does the rest.
-        LedgerError: the champion is not the one that the round was measured against.
     """
     dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
     if not record.tag_commit(this):
@@ -34,11 +50,11 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
         workspace.commit(this.workspace, this.number, this.previous, message)
     workspace.publish_tag(this.workspace, this.places, this.number, this.settings.publish.git_remote)
     version = _register(this, decision, tracker, run_id)
-    _settle(this, decision, version)
+    published = _settle(this, decision, version)
     champion = this.ledger.champion()
     if champion:
         tracker.set_alias(this.settings.publish.model_name, CHAMPION_ALIAS, champion.version)
-    return version
+    return published
 
 
 def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> str:
@@ -58,13 +74,32 @@ def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | N
     return tracker.register(run_id, this.workspace / MODEL, name, tags)
 
 
-def _settle(this: Round, decision: Decision, version: str) -> None:
+def _settle(this: Round, decision: Decision, version: str) -> Published:
+    """Writes the decision row; a release whose champion changed meanwhile is held instead."""
     frozen = inputs_module.read(this.workspace)
+    expected = frozen.champion.decision if frozen and frozen.champion else None
+    promote, reasons = decision.outcome == "promoted", decision.failed
+    try:
+        _write_row(this, decision, version, promote, reasons, expected)
+    except ChampionChangedError:
+        promote, reasons = False, (*reasons, "champion-changed")
+        _write_row(this, decision, version, promote, reasons, expected)
+    return Published(version, "promoted" if promote else "held", reasons)
+
+
+def _write_row(
+    this: Round,
+    decision: Decision,
+    version: str,
+    promote: bool,
+    reasons: tuple[str, ...],
+    expected: int | None,
+) -> None:
     this.ledger.settle(
         round=this.number,
-        promote=decision.outcome == "promoted",
+        promote=promote,
         version=version,
         sha256=str(decision.bound["model"]),
-        expected=frozen.champion.decision if frozen and frozen.champion else None,
-        why="; ".join(decision.failed) or "every rule passed",
+        expected=expected,
+        why="; ".join(reasons) or "every rule passed",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from roundhouse import jsonl
 from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_file, sha256_folder
+from roundhouse.ledger.store import now
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
@@ -34,6 +35,11 @@ def take_snapshot(this: Round) -> Inputs:
     if before:
         dvc("pull", DATA_POINTER, workspace=this.workspace, root=this.places.root)
         check_partitions(this.workspace, partitions)
+    if before and this.ledger.chain(before.watermark) != before.chain:
+        raise DataError(
+            f"the ledger is not the one that {this.previous} was made from (its chain differs at row "
+            f"{before.watermark}): put that ledger back"
+        )
     watermark = this.ledger.watermark()
     name = f"{this.number:04d}.jsonl"
     path = this.workspace / FEEDBACK / name
@@ -43,12 +49,18 @@ def take_snapshot(this: Round) -> Inputs:
     dvc("add", "--quiet", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
     frozen = Inputs(
         round=this.number,
+        at=now(),
         watermark=watermark,
+        chain=this.ledger.chain(watermark),
         previous=this.previous,
         champion=current_champion(this.ledger),
         base=_base_hash(this),
         seed=this.settings.seed,
         accepted=tuple(check for check, _ in this.accept),
+        rater_states={
+            word.subject: {"state": word.state, "why": word.why}
+            for word in this.ledger.overrides(kind="rater")
+        },
         partitions=partitions,
     )
     _fetch_champion(this, frozen)
