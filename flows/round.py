@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.step import step
+from flows.step import call_run, step
 from roundhouse.errors import Blocked
 from roundhouse.rounds.begin import Request, Skipped, open_round
 from roundhouse.rounds.chronicle import Chronicle
@@ -54,6 +54,7 @@ def rlhf_round(
     )
     try:
         with open_round(request) as this, Chronicle(this) as chronicle:
+            call_run(this.tag)
             try:
                 step("collect", chronicle.timed(collect), this)
                 step("snapshot", chronicle.timed(take_snapshot), this)

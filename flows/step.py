@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from prefect import task
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
 from prefect.cache_policies import NO_CACHE
 
 T = TypeVar("T")
@@ -12,6 +14,12 @@ T = TypeVar("T")
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
 def _step(name: str, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return work(*arguments)
+
+
+def call_run(name: str) -> None:
+    """Gives the flow run that is at work a name; Prefect names it before the round has a number."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, name=name)
 
 
 def step(name: str, work: Callable[..., T], *arguments: Any) -> T:

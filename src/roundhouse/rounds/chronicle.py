@@ -117,7 +117,10 @@ class Chronicle:
         run_id = self.run_id()
         if run_id:
             shown = dict(self.seconds)
-            self._try(self.tracker.finish_round, run_id, this.workspace, decision, reasons, shown)
+            tags = {"commit": record["commit"], "data_version": record["data_version"]}
+            self._try(
+                self.tracker.finish_round, run_id, this.workspace, decision, reasons, shown, tags
+            )
         this.ledger.finish_round(
             this.number,
             state="blocked" if decision == "blocked" else "published",
