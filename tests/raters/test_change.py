@@ -101,4 +101,5 @@ def test_benjamini_hochberg_steps_up() -> None:
     p = np.array([0.04, 0.001, 0.03, 0.9])
     assert change.benjamini_hochberg(p, 0.05).tolist() == [False, True, False, False]
     assert change.benjamini_hochberg(p, 0.06).tolist() == [True, True, True, False]
+    assert change.benjamini_hochberg(np.array([0.03, 0.04]), 0.05).tolist() == [True, True]
     assert change.benjamini_hochberg(np.zeros(0), 0.05).tolist() == []

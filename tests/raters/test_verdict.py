@@ -95,6 +95,8 @@ def test_a_fall_is_watched_and_two_falls_suspend(
     once = judged(history(0.9, 0.72), rater_settings)
     assert once["r0000"].state == "watch" and once["r0000"].factor == 0.5
     assert once["r0000"].weight < once["r0001"].weight / 1.8
+    late = judged(history(0.9, 0.9, 0.72), rater_settings)
+    assert late["r0000"].state == "watch", "one fall, although there are three rounds"
     twice = judged(history(0.98, 0.83, 0.62), rater_settings)
     assert twice["r0000"].state == "suspended"
     assert any("two rounds" in line for line in twice["r0000"].evidence)
@@ -147,6 +149,23 @@ def test_guessers_of_one_region_are_no_minority(rater_settings: RaterSettings) -
     states = [found[f"r{n}"].state for n in (12, 13, 14, 15)]
     assert states.count("suspended") >= 3
     assert set(states) <= {"suspended", "watch"}
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "view"),
+    [
+        ((80, 100), (30, 100), True),
+        ((70, 100), (66, 100), False),  # agrees with everybody
+        ((55, 100), (20, 100), False),  # agrees with nobody much
+        ((16, 19), (30, 100), False),  # too few to tell
+        ((80, 100), (2, 19), False),
+    ],
+)
+def test_a_view_is_shared_at_home_and_not_abroad(
+    inside: tuple[int, int], outside: tuple[int, int], view: bool
+) -> None:
+    home, abroad = ((np.arange(size) < right).astype(float) for right, size in (inside, outside))
+    assert verdict.is_minority(home, abroad, usual=0.74) == view
 
 
 def test_a_persons_word_stands(simulate: Simulate, rater_settings: RaterSettings) -> None:

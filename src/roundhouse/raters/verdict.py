@@ -275,7 +275,7 @@ def _minority(votes: pd.DataFrame, suspects: Sequence[str]) -> dict[str, str]:
     found = {}
     for rater, group in pairs.groupby("rater"):
         inside, outside = group.loc[group["inside"], "same"], group.loc[~group["inside"], "same"]
-        if _is_minority(inside.to_numpy(float), outside.to_numpy(float), usual):
+        if is_minority(inside.to_numpy(float), outside.to_numpy(float), usual):
             found[str(rater)] = (
                 f"agrees with their own region ({inside.mean():.2f} of {len(inside)} vote pairs) "
                 f"and less with others ({outside.mean():.2f} of {len(outside)}): a view, not noise"
@@ -283,7 +283,13 @@ def _minority(votes: pd.DataFrame, suspects: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _is_minority(inside: Floats, outside: Floats, usual: float, least: int = 20) -> bool:
+def is_minority(inside: Floats, outside: Floats, usual: float, least: int = 20) -> bool:
+    """Whether vote pairs inside a rater's region and outside it (1 where equal) show a view.
+
+    They do where the rater agrees with the region significantly more than with others (one-sided,
+    0.01), and there as much as two raters of the pool usually do (`usual`, less two standard
+    errors). Fewer than `least` pairs on either side show nothing.
+    """
     if len(inside) < least or len(outside) < least:
         return False
     share, other = inside.mean(), outside.mean()
