@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
-from prefect.cache_policies import NO_CACHE
 
 T = TypeVar("T")
 
