@@ -39,7 +39,7 @@ def rows() -> list[Row]:
         else:
             row |= {"kind": kind, "response": "one"}
             extra: dict[str, Row] = {
-                "rating": {"score": 4, "scale": [1, 5]},
+                "rating": {"score": 1 if number % 8 else 5, "scale": [1, 5]},
                 "correction": {"correction": "two"},
                 "flag": {"reason": "unsafe"},
             }

@@ -7,6 +7,7 @@ import pytest
 
 from roundhouse import jsonl
 from roundhouse.checks import stage
+from roundhouse.checks.suite import Outcome
 from roundhouse.errors import Blocked
 from roundhouse.settings import SplitSettings, ValidateSettings
 
@@ -159,6 +160,17 @@ def test_an_accepted_check_does_not_block_another_one_still_does(
     report = jsonl.read_json(validate.root / "out/report.json")
     assert not report["success"] and report["blocked"] is None
     assert validate.block(rows, accepted=["rater-share"]) == "choice-balance"
+
+
+def test_a_row_check_that_names_no_row_blocks() -> None:
+    named = Outcome("time", "expect", {}, False, [3], 1, None)
+    blind = Outcome("duplicate", "expect", {}, False, None, 0, None)
+    fine = Outcome("kind", "expect", {}, True, None, 0, None)
+    assert stage.judge([fine, named], [], ()) is None
+    blocked = stage.judge([named, blind], [], ())
+    assert blocked is not None and blocked.check == "duplicate"
+    assert "could not be computed" in str(blocked)
+    assert stage.judge([named, blind], [], ("duplicate",)) is None
 
 
 def test_only_the_newest_partition_is_judged_as_a_batch(validate: Stage, rows: list[Row]) -> None:

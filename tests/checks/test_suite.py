@@ -82,8 +82,12 @@ def test_a_missing_column_fails_as_a_whole(
     rows: list[Row], split: SplitSettings, limits: ValidateSettings
 ) -> None:
     table = frame({1: rows}, split).drop(columns="duplicate")
-    failed = [one for one in check(table, row_checks(limits, AT)) if not one.success]
-    assert {(one.check, one.rows) for one in failed} == {("columns", None), ("duplicate", None)}
+    outcomes = check(table, row_checks(limits, AT))
+    failed = [(one.check, one.rows) for one in outcomes if not one.success]
+    assert failed == [("columns", None), ("duplicate", None)]
+    assert [one.check for one in outcomes] == [
+        one.meta["check"] for one in row_checks(limits, AT)
+    ], "the suite's order, whatever the order of evaluation"
 
 
 def test_a_repeated_id_marks_both_rows(

@@ -47,9 +47,7 @@ def run(
     newest = table[table["partition"] == max(partitions, default=0)]
     usable = table[~table["excluded"]].reset_index(drop=True)
     batch = [*check(usable, usable_checks()), *_newest_checks(newest, settings)]
-    failed = [one for one in rows if not one.success and one.rows is None]
-    failed += [one for one in batch if not one.success]
-    blocked = _blocked(failed, inputs.get("accepted") or ())
+    blocked = judge(rows, batch, inputs.get("accepted") or ())
     jsonl.write(out / "excluded.jsonl", _lines(table, excluded))
     jsonl.write_json(out / "figures.json", _figures(table, newest, excluded))
     jsonl.write_json(out / "report.json", _report(rows, batch, blocked))
@@ -79,12 +77,20 @@ def _excluded(outcomes: Sequence[Outcome], size: int) -> pd.Series:
     return names
 
 
-def _blocked(failed: Sequence[Outcome], accepted: Collection[str]) -> Blocked | None:
-    open_ = [one for one in failed if one.check not in accepted]
-    if not open_:
+def judge(
+    rows: Sequence[Outcome], batch: Sequence[Outcome], accepted: Collection[str]
+) -> Blocked | None:
+    """The error that stops the round, or nothing.
+
+    A row check that failed without naming rows could not look at them, so it fails the batch.
+    """
+    failed = [one for one in rows if not one.success and one.rows is None]
+    failed += [one for one in batch if not one.success]
+    failed = [one for one in failed if one.check not in accepted]
+    if not failed:
         return None
-    first = open_[0]
-    more = sorted({one.check for one in open_} - {first.check})
+    first = failed[0]
+    more = sorted({one.check for one in failed} - {first.check})
     message = f"check {first.check} failed: {_words(first)}"
     if more:
         message += f"; also {', '.join(more)}"
