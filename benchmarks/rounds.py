@@ -4,7 +4,7 @@
 
 Each seed plays its rounds through the real command line in a clone of this checkout's last commit.
 The figures are read from the rounds' own records; true figures are on evaluation prompts, which no
-training and no tuning has seen. Prints a table, mean and standard error over seeds, and writes JSON.
+training and no tuning has seen. Prints mean and standard error over seeds, and writes JSON.
 """
 
 import argparse
