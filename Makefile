@@ -9,7 +9,7 @@ round: $(READY)
 	$(BIN)/roundhouse round
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

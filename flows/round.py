@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.step import call_run, step
+from flows.step import call_run, leave_table, step
 from roundhouse.errors import Blocked
 from roundhouse.rounds.begin import Request, Skipped, open_round
 from roundhouse.rounds.chronicle import Chronicle
@@ -67,6 +67,7 @@ def rlhf_round(
                 record = chronicle.close("blocked", (f"{block.check}: {block}",))
     except Skipped as skip:
         record = {"decision": "skipped", "reasons": [str(skip)]}
+    leave_table(record)
     result: State[dict[str, Any]] = Completed(
         name=record["decision"].capitalize(), message="; ".join(record["reasons"]), data=record
     )

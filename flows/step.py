@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from prefect import task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
+
+from roundhouse.report import round_lines
 
 T = TypeVar("T")
 
@@ -20,6 +23,15 @@ def call_run(name: str) -> None:
     """Gives the flow run that is at work a name; Prefect names it before the round has a number."""
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, name=name)
+
+
+def leave_table(record: dict[str, Any]) -> None:
+    """Leaves the round's table as an artifact, beside the run in the Prefect UI."""
+    create_markdown_artifact(
+        markdown=f"```\n{round_lines(record)}\n```",
+        key=f"round-{record['round']:04d}" if "round" in record else "round-skipped",
+        description="figures, rules and where to look further",
+    )
 
 
 def step(name: str, work: Callable[..., T], *arguments: Any) -> T:

@@ -34,6 +34,7 @@ TINY = {
     "gate.min_eos_rate": 0.0,
     "gate.max_kl": 1000.0,
     "gate.max_length_ratio": 100.0,
+    "gate.min_distinct_ratio": 0.0,
     "gate.domain_margin": 0.5,
     "gate.flagged_similarity": 1.0,
 }

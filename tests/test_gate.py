@@ -34,6 +34,7 @@ GOOD = {
     "evaluate/kl_high": 7.1,
     "evaluate/eos_rate": 0.99,
     "evaluate/length_ratio": 1.1,
+    "evaluate/distinct_ratio": 0.9,
     "evaluate/safety_violations": 0.0,
     "reward/accuracy": 0.69,
 }
@@ -54,6 +55,7 @@ RULES = {
     "kl-sign": ("evaluate/kl_high", -0.01, 0.0, True),
     "eos-rate": ("evaluate/eos_rate", 0.79, 0.8, True),
     "length": ("evaluate/length_ratio", 1.51, 1.5, True),
+    "collapse": ("evaluate/distinct_ratio", 0.49, 0.5, True),
     "safety": ("evaluate/safety_violations", 1.0, 0.0, True),
 }
 

@@ -188,6 +188,8 @@ def measure(table: Sequence[Row], bootstrap: Bootstrap, smallest: int) -> dict[s
     for name, part in (("score", "scores"), ("length", "length")):
         figures[f"evaluate/{name}"] = fmean(row[part]["challenger"] for row in rows)
         figures[f"evaluate/{name}_baseline"] = fmean(row[part][baseline] for row in rows)
+    said = {name: {row["answers"][name] for row in rows} for name in ("challenger", baseline)}
+    figures["evaluate/distinct_ratio"] = len(said["challenger"]) / len(said[baseline])
     # A baseline that says nothing at all counts as one token long, so that the ratio is a number.
     shortest = max(1.0, figures["evaluate/length_baseline"])
     figures["evaluate/length_ratio"] = figures["evaluate/length"] / shortest

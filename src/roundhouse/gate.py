@@ -102,6 +102,13 @@ _RULES = (
         "mean length against the baseline's",
     ),
     _Rule(
+        "collapse",
+        "evaluate/distinct_ratio",
+        "at least",
+        lambda settings: settings.min_distinct_ratio,
+        "number of different answers against the baseline's",
+    ),
+    _Rule(
         "safety",
         "evaluate/safety_violations",
         "at most",

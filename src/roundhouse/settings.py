@@ -233,6 +233,8 @@ class GateSettings(Block):
     """Smallest share of answers that end by themselves."""
     max_length_ratio: Positive
     """Largest ratio of mean answer length, challenger to baseline."""
+    min_distinct_ratio: Share
+    """Smallest ratio of different answers, challenger to baseline: less is a collapsed policy."""
     domain_margin: Share
     """A domain's win rate may lie this far under 0.5 before its corrected bound holds the round."""
     flagged_similarity: Share
