@@ -59,6 +59,7 @@ def test_every_setting_says_what_it_is() -> None:
         ("ppo.lr=.inf", "ppo.lr: input should be a finite number"),
         ("ppo.lr=.nan", "ppo.lr: input should be a finite number"),
         ("ppo.minibatch=100", "ppo.minibatch 100 must divide ppo.batch"),
+        ("ppo.missing_eos=subtract", "which rewards answers that never end"),
         ("model.scratch.heads=7", "heads 7 must divide hidden_size"),
         ("split.judge_share=0.85", "must leave at least 0.1 for training"),
         ("probes=[]", "probes: list should have at least 1 item"),

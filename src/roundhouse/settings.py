@@ -204,6 +204,15 @@ class PpoSettings(Block):
             raise ValueError(f"ppo.minibatch {self.minibatch} must divide ppo.batch {self.batch}")
         return self
 
+    @model_validator(mode="after")
+    def _penalty_punishes(self) -> Self:
+        if self.missing_eos == "subtract" and self.eos_penalty < 0:
+            raise ValueError(
+                f"missing_eos subtract takes {self.eos_penalty} off, which rewards answers that "
+                "never end: give an eos_penalty of 0 or more"
+            )
+        return self
+
 
 class EvaluateSettings(Block):
     """Measuring the challenger."""

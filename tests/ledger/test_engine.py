@@ -1,6 +1,7 @@
 """Opening: made where there is none, refused where one should be, one line for every trouble."""
 
 import sqlite3
+import traceback
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import create_engine, select, text
 
 import roundhouse.ledger.engine as engine_module
 from roundhouse.errors import LedgerError
-from roundhouse.ledger import Ledger, schema
+from roundhouse.ledger import Candidate, Ledger, schema
 
 
 def test_it_is_made_with_its_folders_and_found_again(url: str) -> None:
@@ -127,6 +128,14 @@ def test_a_url_that_leads_nowhere_is_one_line_without_its_password(url: str, mes
     with pytest.raises(LedgerError, match=message) as caught:
         Ledger.open(url)
     assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_no_traceback_shows_what_people_wrote(url: str) -> None:
+    row = {"id": "1", "kind": "flag", "rater": "r", "prompt": "p", "response": "private words"}
+    with Ledger.open(url) as ledger, pytest.raises(LedgerError) as caught:
+        ledger.append(7, [Candidate(1, row, b"")])
+    told = "".join(traceback.format_exception(caught.value))
+    assert "IntegrityError" in told and "private words" not in told
 
 
 def test_a_path_with_a_percent_sign_and_a_space(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
-"""A checkout in which two tiny rounds were played, through every real component."""
+"""Checkouts: two tiny rounds played through every real component, or one round just begun."""
 
 import json
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from roundhouse.ledger import Ledger
+from roundhouse.feedback import parse
+from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
-from roundhouse.rounds import git
+from roundhouse.rounds import git, snapshot, workspace
+from roundhouse.rounds.begin import Round
+from roundhouse.rounds.dvc import dvc
+from roundhouse.settings import load
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -65,3 +70,36 @@ def played(make_checkout: Callable[..., Path], roundhouse: Command) -> Played:
         records.append(json.loads(done.stdout))
         output += done.stderr
     return Played(root, before, records, output)
+
+
+@pytest.fixture
+def second(make_checkout: Callable[..., Path]) -> Round:
+    """Round 2 before its snapshot: round 1 is published, and one row came since."""
+    root = make_checkout()
+    places = Locations(root)
+    ledger = Ledger.open(places.ledger_url)
+    receive(ledger, "first")
+    first = open_round(places, ledger, None)
+    snapshot.take_snapshot(first)
+    dvc("push", "--quiet", workspace=first.workspace, root=root)
+    (first.workspace / "dvc.lock").write_text("schema: '2.0'\n", encoding="utf-8")
+    workspace.commit(first.workspace, 1, None, "Round 1")
+    workspace.publish_tag(first.workspace, places, 1, None)
+    receive(ledger, "second")
+    return open_round(places, ledger, "round-0001")
+
+
+def receive(ledger: Ledger, prompt: str) -> None:
+    """One demonstration comes in."""
+    row: dict[str, Any] = {"kind": "demonstration", "prompt": prompt, "response": "a", "rater": "r"}
+    row = parse(row | {"created_at": "2026-01-01T00:00:00Z"}, datetime.now(UTC))
+    ledger.append(ledger.start_batch("f", "jsonl"), [Candidate(1, row, b"")])
+
+
+def open_round(places: Locations, ledger: Ledger, previous: str | None) -> Round:
+    """A round with its clone, before its first step."""
+    text = (places.root / "params.yaml").read_text(encoding="utf-8")
+    number = ledger.take_round_number()
+    plan = workspace.Plan(git.head(places.root), previous, text, allow_dirty=False)
+    folder = workspace.create(places, number, plan)
+    return Round(number, places, folder, load(folder / "params.yaml"), ledger, previous, ())

@@ -112,7 +112,9 @@ def _refuse_absent(shown: str, expected: bool, create: bool) -> None:
 def _engine(url: URL, timeout: float) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
     try:
-        engine = create_engine(url, connect_args={"timeout": timeout} if sqlite else {})
+        # Parameters are people's words: they must not stand in a traceback that a log keeps.
+        arguments = {"timeout": timeout} if sqlite else {}
+        engine = create_engine(url, connect_args=arguments, hide_parameters=True)
     except (NoSuchModuleError, ImportError) as error:
         raise LedgerError(
             f"the ledger's database has no driver here ({error});"

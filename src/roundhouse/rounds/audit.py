@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from roundhouse.errors import RoundhouseError, UsageError
-from roundhouse.ledger import Ledger
+from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects
 from roundhouse.rounds.begin import read_inputs
@@ -25,8 +25,7 @@ def audit_round(places: Locations, ledger: Ledger, number: int) -> dict[str, Any
     parents = git("rev-parse", f"{tag}^{{commit}}^@", cwd=places.root).split()
     return {
         "round": number,
-        "decision": decision.get("outcome"),
-        "reasons": [r for r in decision.get("reasons", []) if not r["passed"]],
+        **result(decision, row),
         "commit": git("rev-parse", f"{tag}^{{commit}}", cwd=places.root),
         "code": parents[0],
         "edited_code": show(places.root, tag, "dirty.patch") is not None,
@@ -42,6 +41,21 @@ def audit_round(places: Locations, ledger: Ledger, number: int) -> dict[str, Any
         "accepted": [f"{o.subject}: {o.why}" for o in ledger.overrides(number)],
         "metrics": row.metrics if row else {},
         "settings": yaml.safe_load(show(places.root, tag, "params.yaml") or "{}"),
+    }
+
+
+def result(decision: dict[str, Any], row: Round | None) -> dict[str, Any]:
+    """What became of a round, and what stood in the way.
+
+    The ledger has the last word: a release whose champion changed meanwhile is held, though the
+    decision that was committed says `promoted`.
+    """
+    failed = [reason for reason in decision.get("reasons", []) if not reason["passed"]]
+    known = {reason["rule"] for reason in failed}
+    more = [name for name in row.reasons if name not in known] if row else []
+    return {
+        "decision": row.decision if row and row.decision else decision.get("outcome"),
+        "reasons": failed + [{"rule": name, "passed": False, "text": name} for name in more],
     }
 
 

@@ -9,18 +9,21 @@
 Each step finds out whether it was done already, so a publish that was killed is simply run again.
 """
 
+import json
 from typing import NamedTuple
 
-from roundhouse.errors import ChampionChangedError, TrackingError
+from roundhouse.errors import ChampionChangedError, DataError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, workspace
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.decide import MODEL
+from roundhouse.rounds.decide import DECISION_FILE, MODEL
 from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds.git import show
 from roundhouse.tracking import Tracker
 
 CHAMPION_ALIAS = "champion"
+CHAMPION_CHANGED = "champion-changed"
 
 
 class Published(NamedTuple):
@@ -42,8 +45,10 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     """Publishes a promoted or held round.
 
     Raises:
+        DataError: the round's tag names other bytes than the clone holds now.
         TrackingError: the registry is away; the bytes and the tag are safe, `resume` does the rest.
     """
+    decision = _tagged(this, decision) or decision
     dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
     if not record.tag_commit(this):
         message = f"Round {this.number}: {decision.outcome}"
@@ -55,6 +60,20 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     if champion:
         tracker.set_alias(this.settings.publish.model_name, CHAMPION_ALIAS, champion.version)
     return published
+
+
+def _tagged(this: Round, decision: Decision) -> Decision | None:
+    """The decision that the round's tag made public, if there is one; a repeat must be bound to it."""
+    text = show(this.places.root, this.tag, DECISION_FILE)
+    if text is None:
+        return None
+    tagged = Decision.from_record(json.loads(text))
+    if tagged.bound != decision.bound:
+        raise DataError(
+            f"{this.tag} was published with other bytes than {this.workspace} holds now: "
+            "start a new round"
+        )
+    return tagged
 
 
 def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> str:
@@ -79,10 +98,13 @@ def _settle(this: Round, decision: Decision, version: str) -> Published:
     frozen = inputs_module.read(this.workspace)
     expected = frozen.champion.decision if frozen and frozen.champion else None
     promote, reasons = decision.outcome == "promoted", decision.failed
+    before = [made.action for made in this.ledger.decisions() if made.round == this.number]
+    if promote and before == ["hold"]:
+        promote, reasons = False, (*reasons, CHAMPION_CHANGED)
     try:
         _write_row(this, decision, version, promote, reasons, expected)
     except ChampionChangedError:
-        promote, reasons = False, (*reasons, "champion-changed")
+        promote, reasons = False, (*reasons, CHAMPION_CHANGED)
         _write_row(this, decision, version, promote, reasons, expected)
     return Published(version, "promoted" if promote else "held", reasons)
 

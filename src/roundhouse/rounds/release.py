@@ -1,13 +1,13 @@
 """The champion after its release: put an earlier one back, or talk to the one there is."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from roundhouse import smoke
 from roundhouse.errors import DataError, TrackingError, UsageError
 from roundhouse.hashes import sha256_folder
-from roundhouse.ledger import Champion, Ledger
+from roundhouse.ledger import Champion, Decision, Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects
 from roundhouse.rounds.begin import read_settings
@@ -20,21 +20,14 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
     """Makes an earlier champion the champion again, after its bytes have loaded and answered.
 
     Args:
-        number: the round whose model; None takes the champion before this one.
+        number: the round whose model; None takes the last champion of an earlier round.
 
     Raises:
         UsageError: there is no such earlier champion.
         DataError: its published bytes are missing or altered, or do not answer.
     """
     now = ledger.champion()
-    released = [d for d in ledger.decisions() if d.action != "hold"]
-    earlier = [d for d in released if now is None or d.version != now.version]
-    if number is not None:
-        earlier = [d for d in earlier if d.model_round == number]
-    if not earlier:
-        wanted = f"round {number} was never the champion" if number else "there is no earlier one"
-        raise UsageError(f"nothing to put back: {wanted}; see `roundhouse rounds`")
-    target = earlier[-1]
+    target = choose(ledger.decisions(), now, number)
     folder = published_model(places, target.model_round, target.sha256)
     settings = read_settings(places.root, tag_name(target.model_round))
     result = smoke.run(folder, settings.probes[0])
@@ -44,6 +37,27 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
     decision = ledger.roll_back(target.model_round, target.version, target.sha256, expected, why)
     show_champion(places, settings, target.version)
     return Champion(target.model_round, target.version, target.sha256, decision.id)
+
+
+def choose(decisions: Sequence[Decision], now: Champion | None, number: int | None) -> Decision:
+    """The release to go back to: of that round, or the last one of a round before the champion's.
+
+    Said twice it goes back twice, and never forward to what was rolled back.
+
+    Raises:
+        UsageError: there is none.
+    """
+    released = [one for one in decisions if one.action != "hold"]
+    if number is None:
+        found = [one for one in released if now and one.model_round < now.round]
+        found.sort(key=lambda one: one.model_round)
+    else:
+        current = now.round if now else None
+        found = [one for one in released if one.model_round == number != current]
+    if not found:
+        wanted = f"round {number} was never the champion, or is it now" if number else "no earlier one"
+        raise UsageError(f"nothing to put back: {wanted}; see `roundhouse rounds`")
+    return found[-1]
 
 
 def show_champion(places: Locations, settings: Settings, version: str) -> None:

@@ -3,6 +3,7 @@
 A snapshot is a pure function of the ledger's watermark: made again after a crash, it is the same.
 """
 
+import shutil
 from pathlib import Path
 
 from roundhouse import jsonl
@@ -13,6 +14,7 @@ from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds.git import git
 from roundhouse.rounds.inputs import Inputs, Partition
 from roundhouse.rounds.workspace import DATA_POINTER
 
@@ -32,9 +34,8 @@ def take_snapshot(this: Round) -> Inputs:
         return done
     before = this.previous_inputs
     partitions = dict(before.partitions) if before else {}
-    if before:
-        dvc("pull", DATA_POINTER, workspace=this.workspace, root=this.places.root)
-        check_partitions(this.workspace, partitions)
+    _restore(this)
+    check_partitions(this.workspace, partitions)
     if before and this.ledger.chain(before.watermark) != before.chain:
         raise DataError(
             f"the ledger is not the one that {this.previous} was made from (its chain differs at row "
@@ -66,6 +67,14 @@ def take_snapshot(this: Round) -> Inputs:
     _fetch_champion(this, frozen)
     inputs_module.write(this.workspace, frozen)
     return frozen
+
+
+def _restore(this: Round) -> None:
+    """Brings back the previous round's partitions, and drops what a try that died left behind."""
+    shutil.rmtree(this.workspace / FEEDBACK, ignore_errors=True)
+    if this.previous:
+        git("checkout", "--quiet", this.previous, "--", DATA_POINTER, cwd=this.workspace)
+        dvc("pull", DATA_POINTER, workspace=this.workspace, root=this.places.root)
 
 
 def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
