@@ -14,9 +14,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 #: A world small enough for a round of seconds, through every real component.
 TINY = {
-    "model.scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "feed_forward": 32},
+    "model.scratch": {"hidden_size": 32, "layers": 1, "heads": 2, "feed_forward": 64},
     "raters.bootstrap_draws": 50,
-    "sft.epochs": 1,
+    "sft.epochs": 4,
+    "sft.batch": 8,
     "reward.epochs": 1,
     "ppo.steps": 2,
     "ppo.batch": 16,

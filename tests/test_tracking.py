@@ -138,7 +138,7 @@ def test_a_round_is_a_parent_with_children(
     assert stage.data.tags["mlflow.parentRunId"] == run_id
     assert stage.data.tags["roundhouse.cached"] == "false"
     assert (run.info.status, stage.info.status) == ("FINISHED", "FINISHED")
-    assert datasets(client, stage_id) == [("feedback", DIGEST)]
+    assert datasets(client, stage_id) == datasets(client, run_id) == [("feedback", DIGEST)]
     shown = {"plots/losses.png", "plots/reward_against_kl.png", "samples.json", "figures.json"}
     assert artifacts(client, stage_id) == shown
     assert "model/config.json" in artifacts(client, run_id)

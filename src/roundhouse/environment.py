@@ -25,9 +25,13 @@ PRIVATE = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 
-#: MLflow's client: by default it retries seven times, which holds a caller for four minutes.
+#: MLflow's client by default retries seven times, which holds a caller for four minutes. Its server
+#: by default runs jobs, a gateway to model vendors, and an assistant that may run shell commands on
+#: this machine: the first two are off, the last only ever works inside a container.
 MLFLOW = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
+    "MLFLOW_ENABLE_ASSISTANT_SANDBOX": "true",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",

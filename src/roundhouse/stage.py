@@ -37,8 +37,10 @@ class Stage(NamedTuple):
 
 def run(name: str, work: Callable[[Stage], None]) -> None:
     """Does a stage's work; an error of ours ends it with one line and its exit code."""
-    # Made at once: a journal says that the stage ran, and was not found done already.
-    log = Journal(Path("logs") / f"{name}.jsonl")
+    # A new file each time: the flow sees by it that the stage ran, and was not found done already.
+    journal = Path("logs") / f"{name}.jsonl"
+    journal.unlink(missing_ok=True)
+    log = Journal(journal)
     try:
         work(
             Stage(load(Path("params.yaml")), jsonl.read_json(Path("inputs.json")), log, OUT / name)

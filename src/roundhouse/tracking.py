@@ -31,6 +31,11 @@ R = TypeVar("R")
 
 #: A call that failed after this long is not tried again before the rest is over (seconds).
 COSTLY, REST = 2.0, 60.0
+#: The UI opens with rounds and their charts, not with pages for traces of applications.
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "One run a round, one run in it for every stage.",
+}
 #: Time between two sendings while a stage runs (seconds).
 EVERY = 2.0
 #: Entries of one log_batch request; MLflow takes 1000 metrics but only 100 parameters or tags.
@@ -148,14 +153,15 @@ class Tracker:
             return
         journal = folder / "logs" / f"{stage}.jsonl"
         self._send(run_id, journal)
+        parent = self._client.get_run(run.data.tags["mlflow.parentRunId"])
         if data is not None:
             self._log_data(run_id, data)
+            self._log_data(parent.info.run_id, data)
         self._log_artifacts(run_id, folder, stage)
         figures = projection.figures(folder, stage)
         streamed = spool.history(journal)
         alone = {name: value for name, value in figures.items() if name not in streamed}
         self._log_figures(run, alone)
-        parent = self._client.get_run(run.data.tags["mlflow.parentRunId"])
         self._log_figures(parent, figures)
         self._client.set_tag(run_id, "roundhouse.cached", str(cached).lower())
         times = spool.span(journal)
@@ -179,7 +185,8 @@ class Tracker:
         version = self._version(name, number)
         if version is None:
             self._client.log_artifacts(round_run_id, str(model_folder), "model")
-            self._ensure_model(name)
+            if not self._client.search_registered_models(f"name = '{name}'"):
+                self._client.create_registered_model(name)
             own = {"roundhouse.round": number}
             own |= {f"roundhouse.{tag}": value for tag, value in tags.items()}
             source = f"runs:/{round_run_id}/model"
@@ -222,16 +229,10 @@ class Tracker:
         for file in ("params.yaml", "inputs.json", "decision.json"):
             if (folder / file).exists():
                 self._client.log_artifact(run_id, str(folder / file))
-        self._log_tags(
-            run_id,
-            {
-                "roundhouse.decision": decision,
-                "roundhouse.reasons": "; ".join(reasons) or "none",
-                "mlflow.note.content": projection.note(
-                    run.data.tags, decision, reasons, figures, times
-                ),
-            },
-        )
+        summary = projection.note(run.data.tags, decision, reasons, figures, times)
+        self._client.set_tag(run_id, "mlflow.note.content", summary)
+        self._client.set_tag(run_id, "roundhouse.reasons", "; ".join(reasons) or "none")
+        self._client.set_tag(run_id, "roundhouse.decision", decision)
         done = decision in ("promoted", "held", "blocked", "skipped")
         self._client.set_terminated(run_id, "FINISHED" if done else "FAILED")
 
@@ -260,7 +261,7 @@ class Tracker:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             try:
-                return self._client.create_experiment(self.experiment, artifact_location=beside)
+                return self._client.create_experiment(self.experiment, beside, EXPERIMENT_TAGS)
             except _mlflow().MlflowException:
                 # Another process made it in between; if not, the next line says what is wrong.
                 found = self._client.get_experiment_by_name(self.experiment)
@@ -328,10 +329,6 @@ class Tracker:
         for start in range(0, len(new), SMALL_BATCH):
             self._client.log_batch(run.info.run_id, params=new[start : start + SMALL_BATCH])
 
-    def _log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        tag = _mlflow().entities.RunTag
-        self._client.log_batch(run_id, tags=[tag(name, value) for name, value in tags.items()])
-
     def _log_metrics(self, run_id: str, metrics: "Sequence[Metric]") -> None:
         for start in range(0, len(metrics), BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
@@ -374,13 +371,6 @@ class Tracker:
             if (out / "figures.json").exists():
                 jsonl.write_json(Path(scratch) / "figures.json", projection.figures(folder, stage))
             self._client.log_artifacts(run_id, scratch)
-
-    def _ensure_model(self, name: str) -> None:
-        try:
-            self._client.create_registered_model(name)
-        except _mlflow().MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
 
     def _version(self, name: str, number: str) -> str | None:
         """The round's version; a second one, made by a repeated request, is deleted."""

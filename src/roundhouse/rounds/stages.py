@@ -50,8 +50,8 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
     """
     journal, log = workspace / "logs" / f"{stage}.jsonl", workspace / "logs" / f"{stage}.log"
     log.parent.mkdir(exist_ok=True)
-    for stale in (journal, workspace / FAILURE):
-        stale.unlink(missing_ok=True)
+    (workspace / FAILURE).unlink(missing_ok=True)
+    before = _identity(journal)
     started = time.monotonic()
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -75,7 +75,8 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
     if process.returncode:
         raise _failure(workspace, stage, log)
     figures = jsonl.read_json(workspace / "out" / stage / "figures.json")
-    return StageResult(stage, not journal.exists(), time.monotonic() - started, figures)
+    cached = _identity(journal) == before
+    return StageResult(stage, cached, time.monotonic() - started, figures)
 
 
 def reap(workspace: Path) -> None:
@@ -87,6 +88,15 @@ def reap(workspace: Path) -> None:
     if _birth(note["group"]) in (note["born"], None):
         _end_group(note["group"])
     (workspace / _RUNNING).unlink(missing_ok=True)
+
+
+def _identity(journal: Path) -> tuple[int, int] | None:
+    """What changes when a stage starts its journal anew."""
+    try:
+        status = journal.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_ctime_ns
 
 
 def _remember(workspace: Path, group: int) -> None:
