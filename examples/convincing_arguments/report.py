@@ -113,16 +113,11 @@ def _half(a: float, b: float, steps: int) -> float:
 
 
 def margins(scorer: reward_model.Scorer, items: Sequence[Item]) -> Floats:
-    """Score of the first argument minus the second's; each argument is scored once."""
-    said: dict[tuple[str, str], Any] = {}
-    for item in items:
-        for side in "ab":
-            said[jsonl.dumps(item.row["prompt"]), item.row[side]] = item.row["prompt"]
-    scores = reward_model.score(scorer, list(said.values()), [text for _, text in said])
-    of = dict(zip(said, scores, strict=True))
-    keys = [jsonl.dumps(item.row["prompt"]) for item in items]
-    both = [of[k, i.row["a"]] - of[k, i.row["b"]] for k, i in zip(keys, items, strict=True)]
-    return np.array(both)
+    """Score of the first argument minus the second's."""
+    prompts = [item.row["prompt"] for item in items]
+    first = reward_model.score(scorer, prompts, [item.row["a"] for item in items])
+    second = reward_model.score(scorer, prompts, [item.row["b"] for item in items])
+    return np.array(first) - np.array(second)
 
 
 def longer(items: Sequence[Item]) -> Floats:

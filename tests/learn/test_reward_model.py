@@ -38,6 +38,12 @@ def test_scores_depend_neither_on_padding_nor_on_the_batch(scorer: Scorer) -> No
     assert len({round(value, 4) for value in alone}) == 3
 
 
+def test_equal_texts_score_equal_to_the_last_bit(scorer: Scorer) -> None:
+    scores = reward_model.score(scorer, CHATS * 2, ANSWERS * 2, batch=2)
+    assert scores[:3] == scores[3:]
+    assert scores[:3] != scores[1:4]
+
+
 @pytest.mark.parametrize("pooling", ["last", "mean"])
 def test_the_head_reads_the_states_of_the_response(
     policy: Policy, pooling: Literal["last", "mean"]

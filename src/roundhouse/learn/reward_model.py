@@ -113,23 +113,24 @@ def from_policy(policy: Policy, pooling: Pooling) -> RewardModel:
 def score(
     scorer: Scorer, prompts: Sequence[Messages], responses: Sequence[str], batch: int = 128
 ) -> list[float]:
-    """Standardised score of each answer; independent of what else is scored with it."""
+    """Standardised score of each answer; equal texts score equal, whatever else is scored."""
     model, tokenizer = scorer.model, scorer.tokenizer
     asked = text.encode_prompts(tokenizer, prompts, scorer.prompt_tokens)
     said = text.encode_responses(tokenizer, responses, scorer.response_tokens)
-    order = sorted(range(len(asked)), key=lambda index: len(asked[index]) + len(said[index]))
-    scores = [0.0] * len(order)
-    for first in range(0, len(order), batch):
-        rows = order[first : first + batch]
+    texts = list(zip(map(tuple, asked), map(tuple, said), strict=True))
+    # Pairs share answers, so each text is scored once; batches hold texts near in length.
+    distinct = sorted(dict.fromkeys(texts), key=lambda both: len(both[0]) + len(both[1]))
+    scores: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
+    for first in range(0, len(distinct), batch):
+        part = distinct[first : first + batch]
         together = text.collate(
-            [asked[index] for index in rows],
-            [said[index] for index in rows],
+            [prompt for prompt, _ in part],
+            [response for _, response in part],
             text.pad_id(tokenizer),
             model.backbone.device,
         )
-        for index, value in zip(rows, model(together).tolist(), strict=True):
-            scores[index] = value
-    return scores
+        scores |= dict(zip(part, model(together).tolist(), strict=True))
+    return [scores[both] for both in texts]
 
 
 def standardise(scorer: Scorer, prompts: Sequence[Messages], responses: Sequence[str]) -> None:
