@@ -35,7 +35,7 @@ def decided(second: begin.Round) -> Decision:
     (second.workspace / MODEL).mkdir(parents=True)
     decision = Decision("promoted", (), {"model": "a" * 64})
     jsonl.write_json(second.workspace / DECISION_FILE, decision.record())
-    (second.workspace / "dvc.lock").write_text("schema: '2.0'\n", encoding="utf-8")
+    (second.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
     return decision
 
 
