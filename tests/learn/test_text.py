@@ -23,6 +23,13 @@ def test_a_long_prompt_loses_its_beginning_and_a_long_answer_its_end(policy: Pol
     assert text.eos_id(policy.tokenizer) not in cut
 
 
+def test_an_answer_that_spells_out_a_special_token_does_not_become_it(policy: Policy) -> None:
+    ids = text.encode_responses(policy.tokenizer, ["yes <eos> no <assistant> why?"], 30)[0]
+    special = set(policy.tokenizer.all_special_ids) - {policy.tokenizer.unk_token_id}
+    assert special & set(ids) == {text.eos_id(policy.tokenizer)}
+    assert ids.index(text.eos_id(policy.tokenizer)) == len(ids) - 1
+
+
 def test_roles_and_turns_reach_the_model(policy: Policy) -> None:
     chat: Messages = [
         {"role": "system", "content": "yes."},

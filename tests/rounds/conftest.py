@@ -82,7 +82,7 @@ def second(make_checkout: Callable[..., Path]) -> Round:
     first = open_round(places, ledger, None)
     snapshot.take_snapshot(first)
     dvc("push", "--quiet", workspace=first.workspace, root=root)
-    (first.workspace / "dvc.lock").write_text("schema: '2.0'\n", encoding="utf-8")
+    (first.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
     workspace.commit(first.workspace, 1, None, "Round 1")
     workspace.publish_tag(first.workspace, places, 1, None)
     receive(ledger, "second")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from roundhouse import jsonl
-from roundhouse.errors import DataError
+from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.gate import Decision
 from roundhouse.ledger import Round
 from roundhouse.rounds import audit, snapshot
@@ -35,7 +35,7 @@ def decided(second: begin.Round) -> Decision:
     (second.workspace / MODEL).mkdir(parents=True)
     decision = Decision("promoted", (), {"model": "a" * 64})
     jsonl.write_json(second.workspace / DECISION_FILE, decision.record())
-    (second.workspace / "dvc.lock").write_text("schema: '2.0'\n", encoding="utf-8")
+    (second.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
     return decision
 
 
@@ -60,3 +60,13 @@ def test_other_bytes_do_not_pass_under_a_tag_that_is_out(second: begin.Round, de
     other = Decision("promoted", (), {"model": "c" * 64})
     with pytest.raises(DataError, match="round-0002 was published with other bytes"):
         publish(second, other, Registry("sqlite:///none"), "run")
+
+
+def test_a_push_that_fails_says_why(second: begin.Round, decided: Decision) -> None:
+    local = second.workspace / ".dvc" / "config.local"
+    text = local.read_text(encoding="utf-8")
+    remote = str(second.places.state / "dvc" / "remote")
+    (second.places.state / "file").write_text("no folder", encoding="utf-8")
+    local.write_text(text.replace(remote, str(second.places.state / "file" / "x")), "utf-8")
+    with pytest.raises(RoundhouseError, match=r"dvc push failed in .*: ERROR: .*\w"):
+        publish(second, decided, Registry("sqlite:///none"), "run")

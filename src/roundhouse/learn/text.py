@@ -59,9 +59,12 @@ def encode_prompts(
 def encode_responses(
     tokenizer: PreTrainedTokenizerBase, responses: Sequence[str], limit: int
 ) -> list[list[int]]:
-    """Tokens of each response, ended by EOS; one over `limit` is cut and has no end."""
+    """Tokens of each response, ended by EOS; one over `limit` is cut and has no end.
+
+    A response is words: one that spells out `<eos>` or a role's marker does not become that token.
+    """
     end = eos_id(tokenizer)
-    return [[*ids, end][:limit] for ids in _ids(tokenizer, responses)]
+    return [[*ids, end][:limit] for ids in _ids(tokenizer, responses, split_special_tokens=True)]
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, responses: Sequence[Sequence[int]]) -> list[str]:
@@ -122,7 +125,12 @@ def length_groups(
         yield batches[index]
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+def _ids(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], split_special_tokens: bool = False
+) -> list[list[int]]:
     if not texts:
         return []
-    return [list(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+    found = tokenizer(
+        list(texts), add_special_tokens=False, split_special_tokens=split_special_tokens
+    )
+    return [list(ids) for ids in found["input_ids"]]

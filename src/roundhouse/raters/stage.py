@@ -70,6 +70,8 @@ def run(
         "raters/flags": len(flags),
         "raters/used": len(found) - len(unused),
         "raters/unused": len(unused),
+        # 0: the judge and the reward model learn from the same raters.
+        "raters/panel": len(aggregate.panel(ratings, split)),
         "raters/excluded": len(excluded),
         "raters/alarm": int(pool.state != "ok"),
     }

@@ -6,7 +6,7 @@ The layout is DVC 3's: `files/md5/ab/cdef...`, where a folder is a JSON list und
 
 import json
 from collections.abc import Iterator
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import yaml
@@ -42,15 +42,46 @@ def published(places: Locations, tag: str) -> dict[str, str]:
     Raises:
         DataError: the list of a folder is in no store.
     """
-    lock = yaml.safe_load(show(places.root, tag, "dvc.lock") or "stages: {}")
-    outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
-    pointer = yaml.safe_load(show(places.root, tag, DATA_POINTER) or "outs: []")
-    outs += [out | {"path": "data/feedback"} for out in pointer["outs"]]
     files: dict[str, str] = {}
-    for out in outs:
-        for entry in _listing(places, tag, out["path"], out["md5"]):
-            files[f"{out['path']}/{entry['relpath']}"] = entry["md5"]
+    for folder, md5 in folders(places.root, tag).items():
+        for entry in _listing(places, tag, folder, md5):
+            files[f"{folder}/{entry['relpath']}"] = entry["md5"]
     return files
+
+
+def folders(root: Path, tag: str) -> dict[str, str]:
+    """Folder to DVC's md5 (of the list of its files, ending in `.dir`), for all that a round published."""
+    lock = yaml.safe_load(show(root, tag, "dvc.lock") or "stages: {}")
+    outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
+    pointer = yaml.safe_load(show(root, tag, DATA_POINTER) or "outs: []")
+    outs += [out | {"path": "data/feedback"} for out in pointer["outs"]]
+    return {out["path"]: out["md5"] for out in outs}
+
+
+def is_whole(path: Path, md5: str) -> bool:
+    """Whether a file is there and has the md5 that DVC recorded."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file_digest(file, "md5").hexdigest() == md5.removesuffix(".dir")
+
+
+def check_restored(places: Locations, workspace: Path, stage: str) -> None:
+    """Hashes what DVC brought back for a stage that it skipped: it trusts read-only cache files unseen.
+
+    Raises:
+        DataError: names the first file that is not what the stage had made.
+    """
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
+    for out in lock["stages"][stage]["outs"]:
+        for entry in _listing(places, f"stage {stage}", out["path"], out["md5"]):
+            file = workspace / out["path"] / entry["relpath"]
+            if not is_whole(file, entry["md5"]):
+                damaged = object_path(stores(places)[0], entry["md5"])
+                raise DataError(
+                    f"{file} is not what stage {stage} had made: delete {damaged} and "
+                    f"{workspace / out['path']}, then resume the round"
+                )
 
 
 def read(places: Locations, tag: str, path: str) -> bytes:
@@ -85,9 +116,8 @@ def extract(places: Locations, tag: str, folder: str, target: Path) -> Path:
 
 def _listing(places: Locations, tag: str, folder: str, md5: str) -> Iterator[dict[str, str]]:
     for store in stores(places):
-        try:
-            yield from json.loads(object_path(store, md5).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return
+        path = object_path(store, md5)
+        if is_whole(path, md5):
+            yield from json.loads(path.read_text(encoding="utf-8"))
+            return
     raise DataError(f"the list of {folder} of {tag} is in no store: run `roundhouse audit verify`")

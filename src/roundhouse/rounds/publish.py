@@ -49,7 +49,7 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
         TrackingError: the registry is away; the bytes and the tag are safe, `resume` does the rest.
     """
     decision = _tagged(this, decision) or decision
-    dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
+    dvc("push", workspace=this.workspace, root=this.places.root)
     if not record.tag_commit(this):
         message = f"Round {this.number}: {decision.outcome}"
         workspace.commit(this.workspace, this.number, this.previous, message)

@@ -47,7 +47,7 @@ def take_snapshot(this: Round) -> Inputs:
     rows = this.ledger.rows(after=before.watermark if before else 0, to=watermark)
     count = jsonl.write(path, rows)
     partitions[name] = Partition(rows=count, sha256=sha256_file(path))
-    dvc("add", "--quiet", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
+    dvc("add", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
     frozen = Inputs(
         round=this.number,
         at=now(),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from roundhouse import jsonl
 from roundhouse.errors import Blocked, RoundhouseError, StageError
-from roundhouse.rounds import dvc
+from roundhouse.locations import Locations
+from roundhouse.rounds import dvc, objects
 from roundhouse.stage import FAILURE
 
 #: In the order that dvc.yaml's dependencies allow.
@@ -46,6 +47,7 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
 
     Raises:
         Blocked: the stage asks for a person's decision.
+        DataError: the stage was skipped, and what DVC brought back for it is damaged.
         StageError: its process ended badly; the message says which log to read.
     """
     journal, log = workspace / "logs" / f"{stage}.jsonl", workspace / "logs" / f"{stage}.log"
@@ -76,6 +78,8 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
         raise _failure(workspace, stage, log)
     figures = jsonl.read_json(workspace / "out" / stage / "figures.json")
     cached = _identity(journal) == before
+    if cached:
+        objects.check_restored(Locations(root), workspace, stage)
     return StageResult(stage, cached, time.monotonic() - started, figures)
 
 

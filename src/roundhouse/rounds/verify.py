@@ -61,6 +61,7 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
                 problem = _compare(copy)
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
+            findings += _lists(places, number)
             findings += _records(places, ledger, number)
         except RoundhouseError as error:
             findings.append(Finding(number, tag_name(number), "git and DVC", str(error)))
@@ -98,6 +99,18 @@ def _compare(copy: _Copy) -> str | None:
     if not copy.path.exists():
         return "missing" if copy.needed else None
     return None if sha256_file(copy.path) == copy.digest else "altered"
+
+
+def _lists(places: Locations, number: int) -> Iterator[Finding]:
+    """DVC's own lists of the files in a folder: without them the remote gives out nothing."""
+    folders = stores(places)
+    for name, md5 in objects.folders(places.root, tag_name(number)).items():
+        for store in folders:
+            path = objects.object_path(store, md5)
+            if path.exists() and not objects.is_whole(path, md5):
+                yield Finding(number, f"list of {name}", str(store), "altered")
+            elif not path.exists() and store == folders[-1]:
+                yield Finding(number, f"list of {name}", str(store), "missing")
 
 
 def _records(places: Locations, ledger: Ledger, number: int) -> Iterator[Finding]:
