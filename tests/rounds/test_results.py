@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from roundhouse.rounds import git
+from tests.conftest import PROJECT
 from tests.rounds.conftest import Command
 
 pytestmark = pytest.mark.round
@@ -82,6 +83,6 @@ def test_a_missing_ledger_is_missed(
 
 
 def test_outside_a_checkout(tmp_path: Path, roundhouse: Command) -> None:
-    done = roundhouse(tmp_path, "rounds")
+    done = roundhouse(tmp_path, "rounds", PYTHONPATH=str(PROJECT / "src"))
     assert done.returncode == 2
     assert "is not inside a git checkout" in done.stderr
