@@ -9,6 +9,7 @@ import pytest
 from roundhouse.errors import CheckoutError
 from roundhouse.locations import Locations
 from roundhouse.rounds import git, workspace
+from tests.rounds.conftest import tracked_state
 
 
 def _plan(root: Path, previous: str | None = None, allow_dirty: bool = False) -> workspace.Plan:
@@ -28,26 +29,13 @@ def _publish(root: Path, number: int, previous: str | None) -> Path:
     return clone
 
 
-def _snapshot(root: Path) -> dict[str, object]:
-    """Everything of a checkout that a round must leave alone."""
-    tracked = git.git("ls-files", cwd=root).splitlines()
-    return {
-        "files": {name: (root / name).read_bytes() for name in tracked},
-        "index": (root / ".git" / "index").read_bytes(),
-        "HEAD": (root / ".git" / "HEAD").read_bytes(),
-        "branches": git.git("for-each-ref", "refs/heads", "refs/remotes", cwd=root),
-        "status": git.git("status", "--porcelain", cwd=root),
-        "config": (root / ".git" / "config").read_bytes(),
-    }
-
-
 def test_a_round_leaves_the_checkout_as_it_was(make_checkout: Callable[..., Path]) -> None:
     root = make_checkout()
     (root / "notes.txt").write_text("untracked", encoding="utf-8")
-    before = _snapshot(root)
+    before = tracked_state(root)
     _publish(root, 1, None)
     _publish(root, 2, "round-0001")
-    assert _snapshot(root) == before
+    assert tracked_state(root) == before
     assert git.round_tags(root) == [1, 2]
 
 
