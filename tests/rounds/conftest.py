@@ -79,14 +79,18 @@ def second(make_checkout: Callable[..., Path]) -> Round:
     places = Locations(root)
     ledger = Ledger.open(places.ledger_url)
     receive(ledger, "first")
-    first = open_round(places, ledger, None)
-    snapshot.take_snapshot(first)
-    dvc("push", "--quiet", workspace=first.workspace, root=root)
-    (first.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
-    workspace.commit(first.workspace, 1, None, "Round 1")
-    workspace.publish_tag(first.workspace, places, 1, None)
+    snapshot_and_publish(open_round(places, ledger, None))
     receive(ledger, "second")
     return open_round(places, ledger, "round-0001")
+
+
+def snapshot_and_publish(this: Round) -> None:
+    """The round's data, committed and tagged as if its stages had run."""
+    snapshot.take_snapshot(this)
+    dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
+    (this.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
+    workspace.commit(this.workspace, this.number, this.previous, f"Round {this.number}")
+    workspace.publish_tag(this.workspace, this.places, this.number, None)
 
 
 def receive(ledger: Ledger, prompt: str) -> None:

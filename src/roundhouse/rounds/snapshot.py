@@ -46,7 +46,11 @@ def take_snapshot(this: Round) -> Inputs:
     path = this.workspace / FEEDBACK / name
     rows = this.ledger.rows(after=before.watermark if before else 0, to=watermark)
     count = jsonl.write(path, rows)
-    partitions[name] = Partition(rows=count, sha256=sha256_file(path))
+    if count or not before:
+        partitions[name] = Partition(rows=count, sha256=sha256_file(path))
+    else:
+        # Nothing new came: a round that only tries another setting has the last one's data.
+        path.unlink()
     dvc("add", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
     frozen = Inputs(
         round=this.number,
