@@ -8,7 +8,8 @@ from roundhouse import jsonl
 from roundhouse.rounds import inputs, snapshot, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import dvc
-from tests.rounds.conftest import receive
+from roundhouse.rounds.record import data_version
+from tests.rounds.conftest import open_round, receive, snapshot_and_publish
 
 
 def _prompts(folder: Path) -> dict[str, list[str]]:
@@ -36,3 +37,13 @@ def test_it_is_taken_again_after_a_crash(second: Round, died: str) -> None:
     }
     assert snapshot.take_snapshot(second) == frozen
 
+
+def test_a_round_without_new_rows_has_the_last_ones_data(second: Round) -> None:
+    snapshot_and_publish(second)
+    third = open_round(second.places, second.ledger, "round-0002")
+    frozen = snapshot.take_snapshot(third)
+    before = third.previous_inputs
+    assert before is not None
+    assert frozen.partitions == before.partitions
+    assert _prompts(third.workspace) == {"0001.jsonl": ["first"], "0002.jsonl": ["second"]}
+    assert data_version(third.workspace) == data_version(second.workspace) != ""
