@@ -1,11 +1,17 @@
-"""Which release a rollback goes back to."""
+"""Which release a rollback goes back to, and talking to the champion."""
+
+from pathlib import Path
 
 import pytest
 
 from roundhouse.errors import UsageError
-from roundhouse.ledger import Champion, Decision
+from roundhouse.learn import models
+from roundhouse.ledger import Champion, Decision, Ledger
 from roundhouse.ledger.records import Action
+from roundhouse.locations import Locations
+from roundhouse.rounds import release
 from roundhouse.rounds.release import choose
+from roundhouse.settings import load
 
 
 def _decision(number: int, action: Action = "promote") -> Decision:
@@ -32,3 +38,20 @@ def test_a_round_named_is_taken_if_it_was_ever_released() -> None:
     for number in (3, 4, 5):
         with pytest.raises(UsageError, match=f"round {number} was never the champion"):
             choose(MADE, _champion(3), number)
+
+
+def test_a_champion_is_talked_to_as_any_model_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a temperature, the same words twice get two answers: `answering` counts the seed on."""
+    project = Path(__file__).resolve().parents[2]
+    settings = load(project / "params.yaml")
+    monkeypatch.setattr(release, "published_model", lambda *_: tmp_path)
+    monkeypatch.setattr(release, "read_settings", lambda *_: settings)
+    learned = models.scratch(settings.model.scratch, ["why", "yes", "no"], 88)
+    models.save(learned, tmp_path)
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        ledger.take_round_number()
+        ledger.settle(1, True, "1", "0" * 64, expected=None)
+        reply = release.talk(Locations(tmp_path), ledger, temperature=1.0)
+        assert len({reply("why") for _ in range(4)}) > 1

@@ -98,13 +98,6 @@ def talk(places: Locations, ledger: Ledger, temperature: float) -> Callable[[str
         raise UsageError("there is no champion yet: no round was promoted; see `roundhouse rounds`")
     folder = published_model(places, champion.round, champion.sha256)
     settings = read_settings(places.root, tag_name(champion.round))
-    from roundhouse.learn.models import load  # noqa: PLC0415 - torch, only for talking
-    from roundhouse.learn.sampling import answer  # noqa: PLC0415 - as above
+    from roundhouse.learn.answering import answerer  # noqa: PLC0415 - torch, only for talking
 
-    policy = load(folder)
-
-    def reply(prompt: str) -> str:
-        chat = [{"role": "user", "content": prompt}]
-        return answer(policy, [chat], settings.model, temperature, settings.seed)[0].text
-
-    return reply
+    return answerer(folder, settings.model, temperature, settings.seed)
