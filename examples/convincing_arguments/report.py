@@ -117,7 +117,8 @@ def margins(scorer: reward_model.Scorer, items: Sequence[Item]) -> Floats:
     prompts = [item.row["prompt"] for item in items]
     first = reward_model.score(scorer, prompts, [item.row["a"] for item in items])
     second = reward_model.score(scorer, prompts, [item.row["b"] for item in items])
-    return np.array(first) - np.array(second)
+    found: Floats = np.array(first) - np.array(second)
+    return found
 
 
 def longer(items: Sequence[Item]) -> Floats:
