@@ -48,9 +48,18 @@ class Batch(NamedTuple):
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Messages], limit: int
 ) -> list[list[int]]:
-    """Tokens of each prompt up to where the answer starts; one over `limit` loses its beginning."""
+    """Tokens of each prompt up to where the answer starts; one over `limit` loses its beginning.
+
+    A message is words: one that spells out a role's marker or `<eos>` cannot open a turn.
+    """
     texts = [
-        str(tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True))
+        str(
+            tokenizer.apply_chat_template(
+                [turn | {"content": _plain(tokenizer, turn["content"])} for turn in prompt],
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        )
         for prompt in prompts
     ]
     return [ids[-limit:] for ids in _ids(tokenizer, texts)]
@@ -123,6 +132,13 @@ def length_groups(
         batches += [run[first : first + size] for first in range(0, len(run), size)]
     for index in torch.randperm(len(batches), generator=generator).tolist():
         yield batches[index]
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
+    """The content with a space inside every special token that it spells out."""
+    for marker in sorted(tokenizer.all_special_tokens, key=len, reverse=True):
+        content = content.replace(marker, f"{marker[:1]} {marker[1:]}")
+    return content
 
 
 def _ids(

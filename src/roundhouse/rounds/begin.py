@@ -11,7 +11,7 @@ import yaml
 
 from roundhouse import model_folder
 from roundhouse import settings as settings_module
-from roundhouse.errors import RoundhouseError, UsageError
+from roundhouse.errors import RoundhouseError, SettingsError, UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.processes import ROUND_MARK
@@ -97,8 +97,9 @@ def open_round(request: Request) -> Iterator[Round]:
     purpose = f"roundhouse resume {request.resume}" if request.resume else "roundhouse round"
     mark = os.environ.setdefault(ROUND_MARK, uuid.uuid4().hex)
     with owned(places.state / "round.lock", purpose, mark):
-        ledger = Ledger.open(places.ledger_url, expected=has_history(places))
-        yield _resumed(request, places, ledger) if request.resume else _new(request, places, ledger)
+        with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
+            open_ = _resumed if request.resume else _new
+            yield open_(request, places, ledger)
 
 
 def read_inputs(root: Path, tag: str) -> Inputs:
@@ -136,6 +137,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
         workspace.refuse_edited_code(places.root)
     _check_base(places.root, settings.model.base)
     previous = last_tag(places.root)
+    _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
     text = workspace.settings_text(source, raw, changed=bool(request.overrides))
     plan = workspace.Plan(head(places.root), previous, text, request.allow_dirty)
@@ -153,6 +155,14 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
     settings = settings_module.load(folder / workspace.SETTINGS_FILE)
     accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
+
+
+def _refuse_moved_sides(root: Path, settings: Settings, previous: str | None) -> None:
+    """A prompt belongs to its side for ever: training on what measured before would be a leak."""
+    if previous and read_settings(root, previous).split != settings.split:
+        raise SettingsError(
+            f"split: differs from {previous}'s, so that prompts would change sides: put it back"
+        )
 
 
 def _check_base(root: Path, base: str) -> None:

@@ -12,14 +12,14 @@ from typing import Any, ParamSpec, Self, TypeVar
 import yaml
 
 from roundhouse import jsonl
-from roundhouse.errors import Blocked, TrackingError
+from roundhouse.errors import Blocked, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import record as record_module
 from roundhouse.rounds import stages
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.progress import Progress
-from roundhouse.rounds.publish import Published, publish
+from roundhouse.rounds.publish import CHAMPION_ALIAS, Published, publish
 from roundhouse.rounds.stages import StageResult
 from roundhouse.projection import Data
 from roundhouse.tracking import Tracker
@@ -47,6 +47,10 @@ class Chronicle:
         self.progress.say(f"round {self.round.number} in {self.round.workspace}")
         # One round at a time holds the lock, so that any other run that claims to be at work is dead.
         self._try(self.tracker.reconcile, (self.round.number,))
+        champion = self.round.ledger.champion()
+        if champion:
+            name = self.round.settings.publish.model_name
+            self._try(self.tracker.set_alias, name, CHAMPION_ALIAS, champion.version)
         return self
 
     def __exit__(
@@ -59,7 +63,9 @@ class Chronicle:
             return
         for run_id in (self._stage_run, self.run_id()):
             if run_id:
-                self._try(self.tracker.fail, run_id, str(error) or type(error).__name__)
+                # Another error's text may quote a row.
+                reason = str(error) if isinstance(error, RoundhouseError) else type(error).__name__
+                self._try(self.tracker.fail, run_id, reason)
 
     def run_id(self) -> str | None:
         """The round's run in MLflow: found, or made; None while MLflow is away."""

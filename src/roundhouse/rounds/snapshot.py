@@ -63,7 +63,8 @@ def take_snapshot(this: Round) -> Inputs:
         seed=this.settings.seed,
         accepted=tuple(check for check, _ in this.accept),
         rater_states={
-            word.subject: {"state": word.state, "why": word.why}
+            # The reason is somebody's words: it stays in the ledger.
+            word.subject: {"state": word.state, "why": f"a person's word of {word.at}"}
             for word in this.ledger.overrides(kind="rater")
         },
         partitions=partitions,
