@@ -153,7 +153,7 @@ class RewardSettings(Block):
     weight_decay: Annotated[float, Field(ge=0.0)]
     """Decoupled weight decay."""
     max_pairs: WholeNumber
-    """Most pairs used for training, newest rounds first; 0 uses all."""
+    """Most pairs that train a model, newest rounds first, else drawn at random; 0 uses all."""
 
 
 class PpoSettings(Block):

@@ -56,6 +56,19 @@ def test_the_better_answer_scores_higher(
     assert yes > no
 
 
+def test_the_newest_pairs_train_and_part_of_a_partition_is_drawn() -> None:
+    old = [pair(f"a{n}", "b", 0.9) for n in range(100)]
+    new = [pair(f"c{n}", "d", 0.9)._replace(partition=2) for n in range(10)]
+    every = old + new
+    assert reward.newest(every, 0, 3) == every == reward.newest(every, 110, 3)
+    kept = reward.newest(every, 60, 3)
+    assert len(kept) == 60
+    assert {one.a for one in new} <= {one.a for one in kept}
+    numbers = [int(one.a[1:]) for one in kept if one.partition == 1]
+    assert len(set(numbers)) == 50 and 30 < sum(numbers) / 50 < 70
+    assert kept == reward.newest(every, 60, 3) != reward.newest(every, 60, 4)
+
+
 def test_figures_count_ties_and_majorities_as_they_say(tiny: Callable[..., Settings]) -> None:
     pairs = [
         pair("yes yes", "no", 0.9, votes=3),

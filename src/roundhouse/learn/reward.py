@@ -6,6 +6,7 @@ they start from: the judge's prompts and raters are its own. So they train side 
 each.
 """
 
+import random
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -61,6 +62,8 @@ def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: 
     if not pairs["train"] or not pairs["judge"]:
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
+    for side in ("train", "judge"):
+        pairs[side] = newest(pairs[side], settings.reward.max_pairs, seed)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         folders = sft / "model", out / "judge"
         judging = pool.submit(fit, pairs["judge"], *folders, settings, seed + 1, silent)
@@ -95,7 +98,7 @@ def fit(
     limits = settings.model
     model = reward_model.from_policy(policy, settings.reward.pooling)
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
-    loss = train(scorer, _newest(pairs, settings.reward.max_pairs), settings, seed, log)
+    loss = train(scorer, pairs, settings, seed, log)
     prompts = _spread(pairs, _SAMPLES)
     said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
     reward_model.standardise(scorer, prompts, [answer.text for answer in said])
@@ -159,6 +162,15 @@ def measure(
     return figures
 
 
+def newest(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
+    """At most `most` pairs (0: all), of the newest partitions; a part of one is drawn at random."""
+    if not most or len(pairs) <= most:
+        return list(pairs)
+    # Pairs come in the order of the feedback, which may go through one subject after the other.
+    drawn = random.Random(seed).sample(pairs, len(pairs))
+    return sorted(drawn, key=lambda pair: -pair.partition)[:most]
+
+
 def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
     """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n]."""
     losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
@@ -219,12 +231,6 @@ def _labels(pairs: Sequence[Pair]) -> accuracy.Floats:
 
 def _plain(part: accuracy.Bin) -> dict[str, float]:
     return {"predicted": part.predicted, "observed": part.observed, "count": part.pairs}
-
-
-def _newest(pairs: Sequence[Pair], most: int) -> list[Pair]:
-    """The pairs of the newest partitions, `most` of them at most (0: all)."""
-    newest = sorted(pairs, key=lambda pair: -pair.partition)
-    return newest[:most] if most else list(pairs)
 
 
 def _spread(pairs: Sequence[Pair], most: int) -> list[Messages]:
