@@ -32,6 +32,17 @@ def add(
     return command
 
 
+def whole_number(text: str) -> int:
+    """An option's value that counts something.
+
+    Raises:
+        ArgumentTypeError: it is no number, or under 0.
+    """
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
+
+
 def show(options: argparse.Namespace, value: Any, text: str) -> None:
     """Prints the value as JSON where --json is given, else the text."""
     sys.stdout.write(

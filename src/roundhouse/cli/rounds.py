@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import jsonl, report
-from roundhouse.cli.output import add, here, show
+from roundhouse.cli.output import add, here, show, whole_number
 from roundhouse.environment import environment, import_path
 from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.ledger import Ledger
@@ -33,7 +33,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.add_argument("--allow-dirty", action="store_true", help="record edited code and go on")
     command.add_argument("--accept", action="append", default=[], metavar="CHECK")
     command.add_argument("--why", default="", metavar="TEXT", help="why the check is accepted")
-    command.add_argument("--min-feedback", type=int, metavar="N", help="skip below N new rows")
+    command.add_argument(
+        "--min-feedback", type=whole_number, metavar="N", help="skip below N new rows"
+    )
     command = add(commands, "resume", _resume, "finish a round that was killed")
     command.add_argument("number", type=int, metavar="N")
     add(commands, "rounds", _rounds, "the rounds so far")

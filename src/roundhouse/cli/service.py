@@ -3,14 +3,16 @@
 import argparse
 
 from roundhouse import services
-from roundhouse.cli.output import here
+from roundhouse.cli.output import here, whole_number
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the command of this module."""
     command = commands.add_parser("up", help="Prefect, MLflow and the schedule on this machine")
     command.add_argument("--cron", metavar="EXPR", help='such as "0 2 * * 1"; none: no schedule')
-    command.add_argument("--min-feedback", type=int, metavar="N", help="skip below N new rows")
+    command.add_argument(
+        "--min-feedback", type=whole_number, metavar="N", help="skip below N new rows"
+    )
     command.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
     command.add_argument("--prefect-port", type=int, default=4200)
     command.add_argument("--mlflow-port", type=int, default=5000)
