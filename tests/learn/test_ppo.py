@@ -153,6 +153,7 @@ def test_it_learns_to_write_what_is_rewarded(policy: Policy, tiny: Callable[...,
     settings = tiny(
         **{
             "ppo.steps": 20,
+            "ppo.epochs": 2,
             "ppo.batch": 32,
             "ppo.minibatch": 16,
             "ppo.lr": 0.01,
