@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from roundhouse.errors import UsageError
 from roundhouse.learn import models
@@ -48,10 +49,12 @@ def test_a_champion_is_talked_to_as_any_model_folder(
     settings = load(project / "params.yaml")
     monkeypatch.setattr(release, "published_model", lambda *_: tmp_path)
     monkeypatch.setattr(release, "read_settings", lambda *_: settings)
-    learned = models.scratch(settings.model.scratch, ["why", "yes", "no"], 88)
+    torch.manual_seed(17)
+    words = [f"word{number}" for number in range(50)]
+    learned = models.scratch(settings.model.scratch, ["why", *words], 88)
     models.save(learned, tmp_path)
     with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         ledger.take_round_number()
         ledger.settle(1, True, "1", "0" * 64, expected=None)
-        reply = release.talk(Locations(tmp_path), ledger, temperature=1.0)
+        reply = release.talk(Locations(tmp_path), ledger, temperature=20.0)
         assert len({reply("why") for _ in range(4)}) > 1
