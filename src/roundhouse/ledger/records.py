@@ -81,6 +81,7 @@ class Round:
     data_version: str | None = None
     commit: str | None = None
     note: dict[str, Any] = field(default_factory=dict)
+    inputs: str | None = None
 
 
 class RoundChanges(TypedDict, total=False):
@@ -95,6 +96,7 @@ class RoundChanges(TypedDict, total=False):
     data_version: str | None
     commit: str | None
     note: dict[str, Any]
+    inputs: str | None
 
 
 @dataclass(frozen=True, slots=True)

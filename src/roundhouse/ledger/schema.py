@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 #: Revision of the newest migration; a ledger at another one is migrated, or refused if it is newer.
-VERSION = "0001"
+VERSION = "0002"
 
 #: Chain value before the first row.
 GENESIS = "0" * 64
@@ -51,6 +51,10 @@ feedback = Table(
     Column("rater", String(512)),
     Column("batch", ForeignKey("batch.id"), nullable=False),
     Column("received_at", String(32), nullable=False),
+    # What looks like personal data in its texts, kinds joined by commas; null where nothing does.
+    Column("personal", String(64)),
+    # The request under which the row was erased (`erasure.id`).
+    Column("erasure", Integer),
     Index("ix_feedback_rater", "rater"),
 )
 
@@ -80,6 +84,7 @@ quarantine = Table(
     Column("code", String(32), nullable=False),
     Column("message", Text, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    Column("erasure", Integer),
     Index("ix_quarantine_batch", "batch"),
 )
 
@@ -99,6 +104,8 @@ head = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("seq", _BIG, nullable=False),
     Column("chain", String(64), nullable=False),
+    # Names this ledger among others: runs in a shared MLflow carry it.
+    Column("ledger", String(32), nullable=False),
 )
 
 round_ = Table(
@@ -115,6 +122,8 @@ round_ = Table(
     Column("data_version", Text),
     Column("commit", String(64)),
     Column("note", Text, nullable=False),
+    # Its frozen inputs (JSON), so that any machine that goes on with the round makes the same data.
+    Column("inputs", Text),
 )
 
 decision = Table(
@@ -157,4 +166,40 @@ override = Table(
     Column("who", Text, nullable=False),
     Column("at", String(32), nullable=False),
     Index("ix_override_subject", "subject"),
+)
+
+# One row: who may write for a round. The epoch rises with every owner, and a writer whose epoch has
+# passed is refused: it was taken for dead, and another goes on with its round.
+owner = Table(
+    "owner",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("who", Text, nullable=False),
+)
+
+# Rounds that did not come to be: they take no number.
+skip = Table(
+    "skip",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+# Requests to erase. `subject` is a salted digest: the request must not name whom it forgets.
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("salt", String(32), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", String(32), nullable=False),
+    # Null until every place was cleared.
+    Column("finished_at", String(32)),
+    # What was erased and what was trained on it: counts, rounds, digests, model versions (JSON).
+    Column("report", Text, nullable=False),
 )
