@@ -291,6 +291,8 @@ class ScheduleSettings(Block):
     """When a scheduled round is worth running."""
 
     min_feedback: WholeNumber
+    max_tries: Count
+    """How often the schedule takes up a round that did not end, before it starts a new one."""
     """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
 
 

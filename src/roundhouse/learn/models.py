@@ -23,13 +23,14 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from roundhouse import model_folder
+from roundhouse import failpoints, model_folder
 from roundhouse.errors import ModelError
 from roundhouse.learn import rl
 from roundhouse.learn.text import Batch
 from roundhouse.learn.tokenizer import prepare, word_level
 from roundhouse.settings import ModelSettings, ScratchModel
 from roundhouse.simulate.world import vocabulary
+from roundhouse.storage import writing
 
 SCRATCH = "scratch"
 #: All that is ever fetched from the hub.
@@ -135,8 +136,11 @@ def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
 def save(policy: Policy, folder: Path) -> None:
     """Writes a Hugging Face folder: configuration, safetensors, tokenizer, chat template."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    policy.model.save_pretrained(folder)
-    policy.tokenizer.save_pretrained(folder)
+    need = sum(weight.numel() * weight.element_size() for weight in policy.model.parameters())
+    with writing(folder, need):
+        policy.model.save_pretrained(folder)
+        failpoints.hit("model.save", of=folder.name)
+        policy.tokenizer.save_pretrained(folder)
 
 
 def base_folder(base: str) -> Path:
