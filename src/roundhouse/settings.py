@@ -291,9 +291,9 @@ class ScheduleSettings(Block):
     """When a scheduled round is worth running."""
 
     min_feedback: WholeNumber
+    """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
     max_tries: Count
     """How often the schedule takes up a round that did not end, before it starts a new one."""
-    """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
 
 
 class Settings(Block):

@@ -240,7 +240,8 @@ def test_no_figure_of_the_simulation_is_among_those_the_gate_read(played: Played
 
 
 def test_the_tracker_sees_nothing_dead(played: Played) -> None:
-    assert Tracker(played.places.tracking_uri).reconcile(alive=()) == []
+    with played.ledger() as ledger:
+        assert Tracker(played.places.tracking_uri, ledger.identity()).reconcile(alive=()) == []
 
 
 def _settings(played: Played) -> dict[str, Any]:

@@ -11,7 +11,13 @@ import yaml
 
 from roundhouse import failpoints, model_folder
 from roundhouse import settings as settings_module
-from roundhouse.errors import RoundhouseError, SettingsError, UsageError
+from roundhouse.errors import (
+    BusyError,
+    OvertakenError,
+    RoundhouseError,
+    SettingsError,
+    UsageError,
+)
 from roundhouse.ledger import Ledger
 from roundhouse.ledger import Round as RoundRow
 from roundhouse.locations import Locations, tag_name
@@ -108,6 +114,16 @@ def open_round(request: Request) -> Iterator[Round]:
         yield _resumed(number, places, ledger) if number else _new(request, places, ledger)
 
 
+def skip_busy(request: Request, busy: BusyError) -> str:
+    """Records that the schedule found a round at work; anyone else is refused with the error."""
+    if not request.finish or isinstance(busy, OvertakenError):
+        raise busy
+    places = Locations(request.root)
+    with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
+        ledger.add_skip(str(busy))
+    return str(busy)
+
+
 def read_inputs(root: Path, tag: str) -> Inputs:
     """The inputs that a published round committed."""
     text = show(root, tag, inputs_module.FILE)
@@ -128,6 +144,12 @@ def last_tag(root: Path) -> str | None:
     """The last published round."""
     numbers = round_tags(root)
     return tag_name(numbers[-1]) if numbers else None
+
+
+def new_rows(places: Locations, ledger: Ledger) -> int:
+    """Rows that came since the last published round took its own."""
+    previous = last_tag(places.root)
+    return ledger.watermark() - (read_inputs(places.root, previous).watermark if previous else 0)
 
 
 def has_history(places: Locations) -> bool:
@@ -187,10 +209,11 @@ def _enough_feedback(
     needed = settings.schedule.min_feedback
     if request.min_feedback is not None:
         needed = request.min_feedback
-    used = read_inputs(places.root, previous).watermark if previous else 0
-    new = ledger.watermark() - used
+    new = new_rows(places, ledger)
     if new < needed and not settings.simulate.enabled:
-        raise Skipped(f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted")
+        reason = f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted"
+        ledger.add_skip(reason)
+        raise Skipped(reason)
 
 
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:

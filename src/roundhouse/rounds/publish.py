@@ -4,7 +4,7 @@
     2. commit and tag  what names the bytes
     3. registry        a model version that names the tag
     4. decision row    the champion, by one conditional update in the ledger
-    5. alias           MLflow's picture of the champion
+    5. tag and alias   MLflow's picture of the decision and of the champion
 
 Each step finds out whether it was done already, so a publish that was killed is simply run again.
 """
@@ -23,7 +23,6 @@ from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.git import show
 from roundhouse.tracking import Tracker
 
-CHAMPION_ALIAS = "champion"
 CHAMPION_CHANGED = "champion-changed"
 
 
@@ -62,9 +61,10 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     failpoints.hit("publish.registered")
     published = _settle(this, decision, version)
     failpoints.hit("publish.settled")
-    champion = this.ledger.champion()
+    champion, name = this.ledger.champion(), this.settings.publish.model_name
+    tracker.decided(name, version, published.outcome)
     if champion:
-        tracker.set_alias(this.settings.publish.model_name, CHAMPION_ALIAS, champion.version)
+        tracker.show_champion(name, champion.version)
     return published
 
 
@@ -94,16 +94,12 @@ def _tagged(this: Round, decision: Decision) -> Decision | None:
 
 def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> str:
     if run_id is None:
-        raise TrackingError(
-            f"MLflow at {tracker.where} is away, so round {this.number} is not in the registry: "
-            f"bring it back, then run `roundhouse resume {this.number}`"
-        )
+        raise TrackingError(f"MLflow at {tracker.where} is away")
     tags = {
         "tag": this.tag,
         "commit": record.tag_commit(this),
         "data_version": record.data_version(this.workspace),
         "sha256": str(decision.bound["model"]),
-        "decision": decision.outcome,
     }
     name = this.settings.publish.model_name
     return tracker.register(run_id, this.workspace / MODEL, name, tags)
