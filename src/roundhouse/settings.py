@@ -236,6 +236,9 @@ class GateSettings(Block):
     """Fewest evaluation prompts that a win rate is believed from; smaller domains are pooled."""
     min_judge_accuracy: Share
     """The judge's lower bound on held-out pairs must exceed this, or the round holds: no-judge."""
+    min_panel: WholeNumber
+    """Fewest raters on the judge's panel, or the round holds: no-judge. 0 lets a team that is too
+    small for a panel go on with a judge that learned from the same raters."""
     max_kl: Positive
     """KL divergence of the challenger from its reference, in nats an answer."""
     min_eos_rate: Share

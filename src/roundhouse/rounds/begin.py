@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from roundhouse import model_folder
+from roundhouse import acceptance, model_folder
 from roundhouse import settings as settings_module
 from roundhouse.errors import RoundhouseError, SettingsError, UsageError
 from roundhouse.ledger import Ledger
@@ -130,6 +130,7 @@ def has_history(places: Locations) -> bool:
 
 
 def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
+    acceptance.require(check for check, _ in request.accept)
     source = places.root / request.params
     raw = settings_module.load_raw(source, request.overrides)
     settings = settings_module.check(raw, where=source.name)
