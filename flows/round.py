@@ -31,6 +31,7 @@ def rlhf_round(
     accept: dict[str, str] | None = None,
     resume: int | None = None,
     min_feedback: int | None = None,
+    finish: bool = False,
 ) -> State[dict[str, Any]]:
     """Runs one round and names its result: Promoted, Held, Blocked or Skipped.
 
@@ -42,6 +43,7 @@ def rlhf_round(
         accept: checks that a person accepts, each with the reason.
         resume: number of a round to finish.
         min_feedback: skip below this many new rows; None takes the setting.
+        finish: finish the round that was left unfinished, if there is one, instead.
     """
     request = Request(
         root=Path(root).resolve(),
@@ -51,6 +53,7 @@ def rlhf_round(
         accept=tuple((accept or {}).items()),
         resume=resume,
         min_feedback=min_feedback,
+        finish=finish,
     )
     try:
         with open_round(request) as this, Chronicle(this) as chronicle:

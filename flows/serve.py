@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name=NAME,
         description=(__doc__ or "").partition("\n\n")[2],
         schedule=schedule,
-        parameters={"root": options.root, "min_feedback": options.min_feedback},
+        parameters={"root": options.root, "min_feedback": options.min_feedback, "finish": True},
         tags=["roundhouse"],
         global_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW

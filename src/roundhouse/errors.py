@@ -8,8 +8,10 @@
     ├── LedgerError                 1   the ledger is locked, missing or damaged
     │   └── ChampionChangedError    1   another model was released meanwhile
     ├── BusyError                   1   another process owns the round
+    │   └── OvertakenError          1   taken for dead: another process goes on
     ├── ModelError                  2   a model folder is missing, damaged or unsafe
     ├── DataError                   1   bytes differ from the record that was made of them
+    ├── StorageError                1   the disk is full, or fails
     ├── StageError                  1   a stage's process ended badly
     ├── TrackingError               1   MLflow did not take something; a round goes on without it
     ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
@@ -60,6 +62,10 @@ class BusyError(RoundhouseError):
     """Another process owns the round; the message names it."""
 
 
+class OvertakenError(BusyError):
+    """This process was taken for dead and another one owns the rounds now: it must not write."""
+
+
 class ModelError(RoundhouseError):
     """A model folder is missing, damaged or unsafe to load."""
 
@@ -68,6 +74,10 @@ class ModelError(RoundhouseError):
 
 class DataError(RoundhouseError):
     """Bytes differ from the record that was made of them."""
+
+
+class StorageError(RoundhouseError):
+    """The disk is full, or fails; the message names the path and what was to be written."""
 
 
 class StageError(RoundhouseError):

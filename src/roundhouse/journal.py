@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from roundhouse import failpoints
+
 #: Called as `log(step, total, metrics)`; steps count from 1.
 Log = Callable[[int, int, Mapping[str, float]], None]
 
@@ -18,11 +20,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._name = path.stem
         self._file = path.open("a", encoding="utf-8")
 
     def __call__(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         line = {"step": step, "total": total, "time": time.time(), "metrics": dict(metrics)}
-        self._file.write(json.dumps(line) + "\n")
+        failpoints.write("stage.step", self._file, json.dumps(line) + "\n", of=self._name)
         self._file.flush()
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from roundhouse import failpoints
+from roundhouse.storage import writing
+
 
 def dumps(value: Any) -> str:
     """One line of canonical JSON: sorted keys, no spaces, NaN and infinity refused."""
@@ -23,16 +26,18 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Writes rows whole or not at all (a temporary file is renamed); returns how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     count = 0
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(dumps(row) + "\n")
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                file.write(dumps(row) + "\n")
+                count += 1
+            failpoints.hit("rows.write", of=path.name)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
     return count
 
 
@@ -43,11 +48,12 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes indented JSON with sorted keys, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
-    with part.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with writing(path, need=len(text)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            failpoints.write("json.write", file, text + "\n", of=path.name)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)

@@ -57,6 +57,8 @@ class ModelSettings(Block):
 
     base: Annotated[str, Field(min_length=1)]
     """`scratch`, or the folder or hub name of a Hugging Face causal language model."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+    """Commit that a hub name stays at (40 hexadecimal digits); null for a folder or `scratch`."""
     scratch: ScratchModel
     """Shape of the from-scratch model."""
     prompt_tokens: Count
@@ -65,6 +67,12 @@ class ModelSettings(Block):
     """Longest response, in tokens, in training and sampling."""
     threads: WholeNumber
     """Threads of a training process; 0 takes every core."""
+
+    @model_validator(mode="after")
+    def _scratch_has_no_revision(self) -> Self:
+        if self.base == "scratch" and self.revision is not None:
+            raise ValueError("model.revision pins a hub name, and scratch is none: set it to null")
+        return self
 
 
 class SplitSettings(Block):
@@ -294,6 +302,8 @@ class ScheduleSettings(Block):
     """When a scheduled round is worth running."""
 
     min_feedback: WholeNumber
+    max_tries: Count
+    """How often the schedule takes up a round that did not end, before it starts a new one."""
     """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
 
 

@@ -1,12 +1,13 @@
 """What every program in tasks/ runs: one stage, in the round's clone, and how it tells its end."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from roundhouse import jsonl
-from roundhouse.errors import RoundhouseError
+from roundhouse import failpoints, jsonl, storage
+from roundhouse.errors import RoundhouseError, StorageError
 from roundhouse.journal import Journal
 from roundhouse.settings import Settings, load
 
@@ -40,14 +41,29 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     # A new file each time: the flow sees by it that the stage ran, and was not found done already.
     journal = Path("logs") / f"{name}.jsonl"
     journal.unlink(missing_ok=True)
-    log = Journal(journal)
     try:
-        work(
-            Stage(load(Path("params.yaml")), jsonl.read_json(Path("inputs.json")), log, OUT / name)
-        )
+        log = Journal(journal)
+        failpoints.hit("stage.begin", of=name)
+        settings, inputs = load(Path("params.yaml")), jsonl.read_json(Path("inputs.json"))
+        work(Stage(settings, inputs, log, OUT / name))
+        failpoints.hit("stage.end", of=name)
     except RoundhouseError as error:
-        note = {"kind": type(error).__name__, "message": str(error), "check": ""}
-        note["check"] = getattr(error, "check", "")
-        jsonl.write_json(FAILURE, note)
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(error.exit_code) from None
+        _fail(error)
+    except OSError as error:
+        _fail(storage.worded(error, Path(error.filename or OUT / name)) or error)
+
+
+def _fail(error: Exception) -> None:
+    """Ends the stage: an error of ours with its one line, any other as it is.
+
+    Raises:
+        SystemExit: with the error's exit code.
+    """
+    if not isinstance(error, RoundhouseError):
+        raise error
+    note = {"kind": type(error).__name__, "message": str(error)}
+    sys.stderr.write(f"{error}\n")
+    # On a full disk even the note may find no place; the flow then looks at the disk itself.
+    with contextlib.suppress(StorageError):
+        jsonl.write_json(FAILURE, note | {"check": getattr(error, "check", "")})
+    raise SystemExit(error.exit_code) from None

@@ -59,7 +59,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a ledger that does not exist yet, on each database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'state' / 'ledger.db'}"
-    server = request.getfixturevalue("server")
+    postgres: str = request.getfixturevalue("postgres")
+    return postgres
+
+
+@pytest.fixture
+def postgres(server: str) -> str:
+    """URL of a ledger that does not exist yet, on PostgreSQL."""
     # A schema of its own for every ledger: a database of its own would be 300 files.
     name = f"ledger_{next(_SCHEMAS)}"
     engine = create_engine(server)

@@ -1,10 +1,12 @@
 """The snapshot: taken again after its process died at any moment."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from roundhouse import jsonl
+from roundhouse.errors import DataError
 from roundhouse.rounds import inputs, snapshot, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import dvc
@@ -19,14 +21,9 @@ def _prompts(folder: Path) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("died", ["after the partition", "after dvc add"])
-def test_it_is_taken_again_after_a_crash(second: Round, died: str) -> None:
-    if died == "after dvc add":
-        snapshot.take_snapshot(second)
-        (second.workspace / inputs.FILE).unlink()
-    else:
-        dvc("pull", workspace.DATA_POINTER, workspace=second.workspace, root=second.places.root)
-        jsonl.write(second.workspace / snapshot.FEEDBACK / "0002.jsonl", [{"prompt": "old"}])
+def test_it_is_taken_anew_while_nothing_was_frozen(second: Round) -> None:
+    dvc("pull", workspace.DATA_POINTER, workspace=second.workspace, root=second.places.root)
+    jsonl.write(second.workspace / snapshot.FEEDBACK / "0002.jsonl", [{"prompt": "old"}])
     receive(second.ledger, "third")
     frozen = snapshot.take_snapshot(second)
     assert frozen.watermark == 3
@@ -36,6 +33,29 @@ def test_it_is_taken_again_after_a_crash(second: Round, died: str) -> None:
         "0002.jsonl": 2,
     }
     assert snapshot.take_snapshot(second) == frozen
+
+
+def test_what_was_frozen_stays_though_the_clone_is_lost(second: Round) -> None:
+    """Another machine has the ledger alone, and more rows have come since."""
+    frozen = snapshot.take_snapshot(second)
+    version = data_version(second.workspace)
+    (second.workspace / inputs.FILE).unlink()
+    shutil.rmtree(second.workspace / "data")
+    receive(second.ledger, "third")
+    assert snapshot.take_snapshot(second) == frozen
+    assert inputs.read(second.workspace) == frozen
+    assert frozen.watermark == 2
+    assert _prompts(second.workspace) == {"0001.jsonl": ["first"], "0002.jsonl": ["second"]}
+    assert data_version(second.workspace) == version
+
+
+def test_a_ledger_that_lost_its_rows_is_named(second: Round) -> None:
+    frozen = snapshot.take_snapshot(second)
+    (second.workspace / inputs.FILE).unlink()
+    other = frozen.model_copy(update={"partitions": {}})
+    second.ledger.record_round(second.number, inputs=other.model_dump_json())
+    with pytest.raises(DataError, match="no longer gives the rows that round 2 was begun with"):
+        snapshot.take_snapshot(second)
 
 
 def test_a_round_without_new_rows_has_the_last_ones_data(second: Round) -> None:

@@ -20,6 +20,7 @@ from roundhouse.errors import ModelError
 from roundhouse.learn import models, text
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
+from roundhouse.storage import writing
 
 Pooling = Literal["last", "mean"]
 
@@ -145,10 +146,9 @@ def save(scorer: Scorer, folder: Path) -> None:
     """Writes the trunk as a Hugging Face folder, head.safetensors and reward.json."""
     model = scorer.model
     models.save(Policy(model.backbone, scorer.tokenizer), folder)
-    save_file(
-        {name: value.contiguous() for name, value in model.head.state_dict().items()},
-        folder / "head.safetensors",
-    )
+    head = {name: value.contiguous() for name, value in model.head.state_dict().items()}
+    with writing(folder / "head.safetensors"):
+        save_file(head, folder / "head.safetensors")
     constants = {
         "pooling": model.pooling,
         "mean": model.mean,

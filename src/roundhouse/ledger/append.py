@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, CursorResult, bindparam, func, insert, select, update
 
-from roundhouse import jsonl
+from roundhouse import failpoints, jsonl
 from roundhouse.feedback import Row, content_hash
 from roundhouse.ledger import schema
 from roundhouse.ledger.records import Candidate, Counts, Entry, Rejected
@@ -45,6 +45,7 @@ def append(
     duplicate = len(entries) - len(new) - len(rejected)
     counts = Counts(len(entries), len(new), duplicate, len(rejected))
     _count(connection, batch, counts)
+    failpoints.hit("ledger.append")
     return counts, rejected
 
 

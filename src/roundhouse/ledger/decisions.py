@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from roundhouse import jsonl
+from roundhouse import failpoints, jsonl
 from roundhouse.errors import ChampionChangedError, LedgerError
 from roundhouse.ledger import schema
 from roundhouse.ledger.append import new_key
@@ -52,6 +52,14 @@ def record(connection: Connection, number: int, changes: RoundChanges) -> None:
     query = update(schema.round_).where(schema.round_.c.number == number).values(values)
     if not connection.execute(query).rowcount:
         raise LedgerError(f"the ledger has no round {number}: see `roundhouse rounds`")
+
+
+def count_try(connection: Connection, number: int) -> int:
+    """Counts one more try of a round."""
+    table = schema.round_
+    mine = table.c.number == number
+    connection.execute(update(table).where(mine).values(tries=table.c.tries + 1))
+    return int(connection.execute(select(table.c.tries).where(mine)).scalar_one())
 
 
 def champion(connection: Connection) -> Champion | None:
@@ -108,6 +116,7 @@ def decide(
     values = asdict(decided)
     del values["id"]
     key = new_key(connection.execute(insert(schema.decision).values(values)))
+    failpoints.hit("ledger.decide")
     if action != "hold":
         _replace_champion(connection, model, decision=key, expected=expected or 0)
     return replace(decided, id=key)

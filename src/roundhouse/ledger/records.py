@@ -82,6 +82,7 @@ class Round:
     commit: str | None = None
     note: dict[str, Any] = field(default_factory=dict)
     inputs: str | None = None
+    tries: int = 0
 
 
 class RoundChanges(TypedDict, total=False):

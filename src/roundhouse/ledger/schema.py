@@ -124,6 +124,8 @@ round_ = Table(
     Column("note", Text, nullable=False),
     # Its frozen inputs (JSON), so that any machine that goes on with the round makes the same data.
     Column("inputs", Text),
+    # How often it was opened: the schedule gives a round up that was tried in vain.
+    Column("tries", Integer, nullable=False, server_default="0"),
 )
 
 decision = Table(

@@ -2,7 +2,7 @@
 
 import getpass
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from roundhouse.errors import DataError
 from roundhouse.feedback import Row, content_hash
-from roundhouse.ledger import append, decisions, schema
+from roundhouse.ledger import append, decisions, owner, schema
 from roundhouse.ledger.engine import connect, worded, writer
 from roundhouse.ledger.records import (
     Batch,
@@ -42,6 +42,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._shown = engine.url.render_as_string(hide_password=True)
+        self._epoch: int | None = None
 
     @classmethod
     def open(
@@ -211,17 +212,44 @@ class Ledger:
             )
         return Verified(seq, erased, chain)
 
+    def identity(self) -> str:
+        """Names this ledger among others that share a tracking server."""
+        with self._reading() as connection:
+            return str(connection.execute(select(schema.head.c.ledger)).scalar_one())
+
     # Rounds
+
+    @contextmanager
+    def owned(self, who: Mapping[str, str]) -> Iterator[None]:
+        """Holds the rounds of this ledger, over all machines that share it, while the block runs.
+
+        Raises:
+            BusyError: another machine holds them. Every later write for a round raises
+                OvertakenError once another owner has come.
+        """
+        with worded(self._shown), owner.held(self._engine, who) as self._epoch:
+            try:
+                yield
+            finally:
+                self._epoch = None
 
     def take_round_number(self, at_least: int = 1, note: dict[str, Any] | None = None) -> int:
         """Takes a round number that was never taken before; the round is then `open`."""
         with self._writing() as connection:
+            owner.require(connection, self._epoch)
             return decisions.take_number(connection, at_least, note or {}, now())
 
     def record_round(self, number: int, **changes: Unpack[RoundChanges]) -> None:
         """Sets fields of a round."""
         with self._writing() as connection:
+            owner.require(connection, self._epoch)
             decisions.record(connection, number, changes)
+
+    def try_round(self, number: int) -> int:
+        """Counts one more try to finish a round; returns how many that makes."""
+        with self._writing() as connection:
+            owner.require(connection, self._epoch)
+            return decisions.count_try(connection, number)
 
     def finish_round(self, number: int, **changes: Unpack[RoundChanges]) -> None:
         """Sets fields of a round and the time it ended."""
@@ -260,6 +288,7 @@ class Ledger:
             LedgerError: the champion is another one by now, or the round decided otherwise before.
         """
         with self._writing() as connection:
+            owner.require(connection, self._epoch)
             return decisions.decide(
                 connection,
                 action="promote" if promote else "hold",
@@ -289,6 +318,17 @@ class Ledger:
         """Every decision so far, in order."""
         with self._reading() as connection:
             return decisions.decisions(connection)
+
+    def add_skip(self, reason: str) -> None:
+        """Records why a round did not come to be."""
+        with self._writing() as connection:
+            connection.execute(insert(schema.skip).values(at=now(), reason=reason))
+
+    def skips(self) -> list[tuple[str, str]]:
+        """When and why rounds did not come to be, in order."""
+        query = select(schema.skip.c.at, schema.skip.c.reason).order_by(schema.skip.c.id)
+        with self._reading() as connection:
+            return [(row.at, row.reason) for row in connection.execute(query)]
 
     def add_override(
         self,

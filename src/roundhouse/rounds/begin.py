@@ -9,10 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from roundhouse import acceptance, model_folder
+from roundhouse import acceptance, failpoints, model_folder
 from roundhouse import settings as settings_module
 from roundhouse.errors import RoundhouseError, SettingsError, UsageError
 from roundhouse.ledger import Ledger
+from roundhouse.ledger import Round as RoundRow
 from roundhouse.locations import Locations, tag_name
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
@@ -20,8 +21,8 @@ from roundhouse.rounds import stages, workspace
 from roundhouse.rounds.dvc import forget_dead_locks
 from roundhouse.rounds.git import head, round_tags, show
 from roundhouse.rounds.inputs import Inputs
-from roundhouse.rounds.lock import owned
-from roundhouse.settings import Settings
+from roundhouse.rounds.lock import owned, who
+from roundhouse.settings import ModelSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Request:
         accept: checks that a person accepts, with the reason: (check, why).
         resume: finish this round instead of starting one.
         min_feedback: skip the round below this many new rows; None takes the setting.
+        finish: finish a round that was left unfinished, if there is one, instead of starting one.
     """
 
     root: Path
@@ -45,6 +47,7 @@ class Request:
     accept: tuple[tuple[str, str], ...] = ()
     resume: int | None = None
     min_feedback: int | None = None
+    finish: bool = False
 
 
 class Skipped(Exception):
@@ -96,10 +99,13 @@ def open_round(request: Request) -> Iterator[Round]:
     places = Locations(request.root)
     purpose = f"roundhouse resume {request.resume}" if request.resume else "roundhouse round"
     mark = os.environ.setdefault(ROUND_MARK, uuid.uuid4().hex)
-    with owned(places.state / "round.lock", purpose, mark):
-        with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
-            open_ = _resumed if request.resume else _new
-            yield open_(request, places, ledger)
+    with (
+        owned(places.state / "round.lock", purpose, mark),
+        Ledger.open(places.ledger_url, expected=has_history(places)) as ledger,
+        ledger.owned(who(purpose)),
+    ):
+        number = request.resume or (_unfinished(places, ledger) if request.finish else None)
+        yield _resumed(number, places, ledger) if number else _new(request, places, ledger)
 
 
 def read_inputs(root: Path, tag: str) -> Inputs:
@@ -136,7 +142,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     settings = settings_module.check(raw, where=source.name)
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
-    _check_base(places.root, settings.model.base)
+    _check_base(places.root, settings.model)
     previous = last_tag(places.root)
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
@@ -146,6 +152,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     number = ledger.take_round_number(at_least=max(tags, default=0) + 1, note=asdict(plan))
     for check, why in request.accept:
         ledger.add_override(number, subject=check, state="accepted", why=why)
+    failpoints.hit("begin.numbered")
     return _opened(places, ledger, number, plan)
 
 
@@ -153,6 +160,8 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
     folder = places.workspace(number)
     if not folder.exists():
         folder = workspace.create(places, number, plan)
+    ledger.try_round(number)
+    failpoints.hit("begin.opened")
     settings = settings_module.load(folder / workspace.SETTINGS_FILE)
     accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
@@ -166,11 +175,12 @@ def _refuse_moved_sides(root: Path, settings: Settings, previous: str | None) ->
         )
 
 
-def _check_base(root: Path, base: str) -> None:
-    """Refuses a model folder before a number is taken; a hub's name is tried by the stage."""
-    folder = root / Path(base).expanduser()
-    if base != "scratch" and (folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1):
+def _check_base(root: Path, model: ModelSettings) -> None:
+    """Refuses a base model before a number is taken."""
+    if model.base != model_folder.SCRATCH:
+        folder = model_folder.of_checkout(root, model)
         model_folder.check(folder)
+        model_folder.check_finite(folder)
 
 
 def _enough_feedback(
@@ -185,12 +195,29 @@ def _enough_feedback(
         raise Skipped(f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted")
 
 
-def _resumed(request: Request, places: Locations, ledger: Ledger) -> Round:
-    number = request.resume or 0
+def _unfinished(places: Locations, ledger: Ledger) -> int | None:
+    """The round that a process left before its end; one that was tried too often is given up."""
+    last = max((row for row in ledger.rounds() if row.state == "open"), default=None, key=_number)
+    tags = round_tags(places.root)
+    if last is None or (tags and tags[-1] > last.number):
+        return None
+    settings = settings_module.check(yaml.safe_load(last.note["settings"]), f"round {last.number}")
+    if last.tries < settings.schedule.max_tries:
+        return last.number
+    reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"
+    ledger.finish_round(last.number, state="abandoned", reasons=[reason])
+    return None
+
+
+def _number(row: RoundRow) -> int:
+    return row.number
+
+
+def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
     row = ledger.round(number)
     if row is None:
         raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
-    if row.state != "open":
+    if row.state not in ("open", "abandoned"):
         raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
     tags = round_tags(places.root)
     later = [n for n in tags if n > number]

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import yaml
 
-from roundhouse import jsonl
+from roundhouse import failpoints, jsonl
 from roundhouse.errors import Blocked, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import record as record_module
@@ -80,7 +80,9 @@ class Chronicle:
             name = work.__name__.removeprefix("take_")
             self.progress.start(name)
             try:
+                failpoints.hit("round.step", of=name)
                 result = work(*args, **kwargs)
+                failpoints.hit("round.stepped", of=name)
             finally:
                 self._keep(name, self.progress.done())
             return result
@@ -120,6 +122,7 @@ class Chronicle:
         this = self.round
         record = record_module.make(this, decision, reasons, self.seconds)
         jsonl.write_json(this.workspace / "logs" / "record.json", record)
+        failpoints.hit("close.recorded")
         run_id = self.run_id()
         if run_id:
             shown = dict(self.seconds)
@@ -127,6 +130,7 @@ class Chronicle:
             self._try(
                 self.tracker.finish_round, run_id, this.workspace, decision, reasons, shown, tags
             )
+        failpoints.hit("close.tracked")
         this.ledger.finish_round(
             this.number,
             state="blocked" if decision == "blocked" else "published",

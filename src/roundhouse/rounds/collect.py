@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from roundhouse import failpoints
 from roundhouse.errors import StageError
 from roundhouse.ingest import Report, ingest
 from roundhouse.rounds import inputs as inputs_module
@@ -22,6 +23,7 @@ def collect(this: Round) -> Report | None:
         return None
     file = this.workspace / "logs" / "simulated.jsonl"
     _simulate(this, file)
+    failpoints.hit("collect.made")
     ahead = this.settings.validation.max_ahead_seconds
     return ingest(this.ledger, file, "jsonl", ahead=ahead)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from roundhouse import gate, jsonl, smoke
+from roundhouse import failpoints, gate, jsonl, smoke
 from roundhouse.errors import Blocked
 from roundhouse.gate import Candidate, Decision
 from roundhouse.hashes import sha256_file, sha256_folder
@@ -36,7 +36,9 @@ def decide(this: Round) -> Decision:
     decision = gate.decide(
         figures(this.workspace), candidate, this.settings.gate, accepted=frozen.accepted
     )
+    failpoints.hit("decide.judged")
     write_manifest(this.workspace)
+    failpoints.hit("decide.listed")
     jsonl.write_json(this.workspace / DECISION_FILE, decision.record())
     if decision.outcome == "blocked":
         failed = next(reason for reason in decision.reasons if reason.rule in decision.failed)

@@ -39,14 +39,20 @@ def owned(path: Path, purpose: str, mark: str = "") -> Iterator[None]:
         _end_leftovers(path)
         file.seek(0)
         file.truncate()
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose, "mark": mark}
-        file.write(json.dumps(owner | {"since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+        file.write(json.dumps(who(purpose) | {"mark": mark}))
         file.flush()
         try:
             yield
         finally:
             file.seek(0)
             file.truncate()
+
+
+def who(purpose: str) -> dict[str, str]:
+    """This process, for whoever is refused: its id, host, purpose and the time (UTC)."""
+    since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    owner = {"pid": str(os.getpid()), "host": socket.gethostname()}
+    return owner | {"purpose": purpose, "since": since}
 
 
 def is_held(path: Path) -> bool:

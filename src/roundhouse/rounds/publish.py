@@ -12,6 +12,7 @@ Each step finds out whether it was done already, so a publish that was killed is
 import json
 from typing import NamedTuple
 
+from roundhouse import failpoints
 from roundhouse.errors import ChampionChangedError, DataError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import inputs as inputs_module
@@ -49,13 +50,18 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
         TrackingError: the registry is away; the bytes and the tag are safe, `resume` does the rest.
     """
     decision = _tagged(this, decision) or decision
+    failpoints.hit("publish.begin")
     dvc("push", workspace=this.workspace, root=this.places.root)
+    failpoints.hit("publish.pushed")
     if not record.tag_commit(this):
         message = f"Round {this.number}: {decision.outcome}"
         workspace.commit(this.workspace, this.number, this.previous, message)
     workspace.publish_tag(this.workspace, this.places, this.number, this.settings.publish.git_remote)
+    failpoints.hit("publish.tagged")
     version = _register(this, decision, tracker, run_id)
+    failpoints.hit("publish.registered")
     published = _settle(this, decision, version)
+    failpoints.hit("publish.settled")
     champion = this.ledger.champion()
     if champion:
         tracker.set_alias(this.settings.publish.model_name, CHAMPION_ALIAS, champion.version)

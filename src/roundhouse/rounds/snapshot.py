@@ -6,9 +6,9 @@ A snapshot is a pure function of the ledger's watermark: made again after a cras
 import shutil
 from pathlib import Path
 
-from roundhouse import jsonl
+from roundhouse import failpoints, jsonl, model_folder
 from roundhouse.errors import DataError
-from roundhouse.hashes import sha256_file, sha256_folder
+from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
@@ -32,26 +32,30 @@ def take_snapshot(this: Round) -> Inputs:
         check_partitions(this.workspace, done.partitions)
         _fetch_champion(this, done)
         return done
-    before = this.previous_inputs
-    partitions = dict(before.partitions) if before else {}
-    _restore(this)
-    check_partitions(this.workspace, partitions)
-    if before and this.ledger.chain(before.watermark) != before.chain:
+    frozen = _frozen(this) or _freeze(this)
+    _fetch_champion(this, frozen)
+    failpoints.hit("snapshot.frozen")
+    inputs_module.write(this.workspace, frozen)
+    return frozen
+
+
+def _frozen(this: Round) -> Inputs | None:
+    """What another process has frozen for this round already, with its data made again here."""
+    row = this.ledger.round(this.number)
+    if row is None or row.inputs is None:
+        return None
+    frozen = Inputs.model_validate_json(row.inputs)
+    if _make_data(this, frozen.watermark) != frozen.partitions:
         raise DataError(
-            f"the ledger is not the one that {this.previous} was made from (its chain differs at row "
-            f"{before.watermark}): put that ledger back"
+            f"the ledger no longer gives the rows that round {this.number} was begun with: "
+            "start a new round"
         )
+    return frozen
+
+
+def _freeze(this: Round) -> Inputs:
+    """Takes today's ledger, champion and people's words as this round's inputs."""
     watermark = this.ledger.watermark()
-    name = f"{this.number:04d}.jsonl"
-    path = this.workspace / FEEDBACK / name
-    rows = this.ledger.rows(after=before.watermark if before else 0, to=watermark)
-    count = jsonl.write(path, rows)
-    if count or not before:
-        partitions[name] = Partition(rows=count, sha256=sha256_file(path))
-    else:
-        # Nothing new came: a round that only tries another setting has the last one's data.
-        path.unlink()
-    dvc("add", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
     frozen = Inputs(
         round=this.number,
         at=now(),
@@ -67,11 +71,41 @@ def take_snapshot(this: Round) -> Inputs:
             word.subject: {"state": word.state, "why": f"a person's word of {word.at}"}
             for word in this.ledger.overrides(kind="rater")
         },
-        partitions=partitions,
+        partitions=_make_data(this, watermark),
     )
-    _fetch_champion(this, frozen)
-    inputs_module.write(this.workspace, frozen)
+    text = frozen.model_dump_json()
+    this.ledger.record_round(this.number, inputs=text, watermark=watermark)
     return frozen
+
+
+def _make_data(this: Round, watermark: int) -> dict[str, Partition]:
+    """Writes the rows up to the watermark as this round's partition; returns all partitions.
+
+    Raises:
+        DataError: an earlier partition, or the ledger, is not what the previous round recorded.
+    """
+    before = this.previous_inputs
+    partitions = dict(before.partitions) if before else {}
+    _restore(this)
+    check_partitions(this.workspace, partitions)
+    if before and this.ledger.chain(before.watermark) != before.chain:
+        raise DataError(
+            f"the ledger is not the one that {this.previous} was made from (its chain differs at row "
+            f"{before.watermark}): put that ledger back"
+        )
+    name = f"{this.number:04d}.jsonl"
+    path = this.workspace / FEEDBACK / name
+    rows = this.ledger.rows(after=before.watermark if before else 0, to=watermark)
+    count = jsonl.write(path, rows)
+    if count or not before:
+        partitions[name] = Partition(rows=count, sha256=sha256_file(path))
+    else:
+        # Nothing new came: a round that only tries another setting has the last one's data.
+        path.unlink()
+    failpoints.hit("snapshot.partition")
+    dvc("add", str(FEEDBACK), workspace=this.workspace, root=this.places.root)
+    failpoints.hit("snapshot.added")
+    return partitions
 
 
 def _restore(this: Round) -> None:
@@ -105,5 +139,7 @@ def _fetch_champion(this: Round, inputs: Inputs) -> None:
 
 
 def _base_hash(this: Round) -> str:
-    folder = this.places.root / Path(this.settings.model.base).expanduser()
-    return sha256_folder(folder) if folder.is_dir() else this.settings.model.base
+    model = this.settings.model
+    if model.base == model_folder.SCRATCH:
+        return model.base
+    return model_folder.digest(model_folder.of_checkout(this.places.root, model))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from roundhouse import jsonl
+from roundhouse import failpoints, jsonl, storage
 from roundhouse.errors import Blocked, RoundhouseError, StageError
 from roundhouse.locations import Locations
 from roundhouse.rounds import dvc, objects
@@ -17,6 +17,9 @@ from roundhouse.stage import FAILURE
 
 #: In the order that dvc.yaml's dependencies allow.
 STAGES = ("validate", "raters", "sft", "reward", "ppo", "evaluate")
+
+#: Bytes: a stage that ends badly on a disk with less left ended for want of space.
+_ALMOST_NOTHING = 1_000_000
 
 _RUNNING = Path(".dvc") / "running.json"
 
@@ -66,6 +69,7 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
             start_new_session=True,
         )
         _remember(workspace, process.pid)
+        failpoints.hit("stage.started", of=stage)
         try:
             while process.poll() is None:
                 watch(journal)
@@ -74,6 +78,7 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
             _end_group(process.pid, process)
             (workspace / _RUNNING).unlink(missing_ok=True)
     watch(journal)
+    failpoints.hit("stage.ended", of=stage)
     if process.returncode:
         raise _failure(workspace, stage, log)
     figures = jsonl.read_json(workspace / "out" / stage / "figures.json")
@@ -141,6 +146,8 @@ def _failure(workspace: Path, stage: str, log: Path) -> RoundhouseError:
     try:
         note = jsonl.read_json(workspace / FAILURE)
     except (OSError, ValueError):
+        if storage.free(workspace) < _ALMOST_NOTHING:
+            return storage.full(workspace / "out" / stage)
         return StageError(f"stage {stage} ended badly: read {log}")
     if note.get("check"):
         return Blocked(note["check"], note["message"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from roundhouse import failpoints
 from roundhouse.errors import CheckoutError
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import dvc
@@ -88,6 +89,7 @@ def create(places: Locations, number: int, plan: Plan) -> Path:
             git("checkout", "--quiet", plan.previous, "--", path, cwd=part)
     (part / SETTINGS_FILE).write_text(plan.settings, encoding="utf-8")
     dvc.configure(part, places)
+    failpoints.hit("workspace.made")
     part.replace(workspace)
     return workspace
 
@@ -105,6 +107,7 @@ def commit(workspace: Path, number: int, previous: str | None, message: str) -> 
     if previous:
         parents += ["-p", git("rev-parse", f"{previous}^{{commit}}", cwd=workspace)]
     made = git("commit-tree", tree, *parents, "-m", message, cwd=workspace)
+    failpoints.hit("publish.committed")
     git("tag", "--annotate", "--force", tag_name(number), made, "-m", message, cwd=workspace)
     return made
 
