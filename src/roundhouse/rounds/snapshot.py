@@ -6,9 +6,9 @@ A snapshot is a pure function of the ledger's watermark: made again after a cras
 import shutil
 from pathlib import Path
 
-from roundhouse import failpoints, jsonl
+from roundhouse import failpoints, jsonl, model_folder
 from roundhouse.errors import DataError
-from roundhouse.hashes import sha256_file, sha256_folder
+from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
@@ -139,5 +139,7 @@ def _fetch_champion(this: Round, inputs: Inputs) -> None:
 
 
 def _base_hash(this: Round) -> str:
-    folder = this.places.root / Path(this.settings.model.base).expanduser()
-    return sha256_folder(folder) if folder.is_dir() else this.settings.model.base
+    model = this.settings.model
+    if model.base == model_folder.SCRATCH:
+        return model.base
+    return model_folder.digest(model_folder.of_checkout(this.places.root, model))
