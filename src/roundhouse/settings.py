@@ -307,6 +307,13 @@ class ScheduleSettings(Block):
     """How often the schedule takes up a round that did not end, before it starts a new one."""
 
 
+class StorageSettings(Block):
+    """What the disk of this machine keeps."""
+
+    keep_rounds: WholeNumber
+    """Workspaces and cache objects of that many last rounds stay; 0 keeps all (`clean` by hand)."""
+
+
 class Settings(Block):
     """All settings of a round."""
 
@@ -324,6 +331,7 @@ class Settings(Block):
     publish: PublishSettings
     simulate: SimulateSettings
     schedule: ScheduleSettings
+    storage: StorageSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
 
