@@ -19,7 +19,7 @@ from roundhouse import failpoints
 from roundhouse.errors import RoundhouseError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects
+from roundhouse.rounds import objects, picture
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import round_tags
@@ -94,11 +94,14 @@ def _kept(places: Locations, ledger: Ledger, keep: int) -> set[int]:
 
 
 def _ended(places: Locations, ledger: Ledger) -> set[int]:
-    """Rounds that ended and still have a workspace."""
+    """Rounds that ended, still have a workspace, and have nothing in it that MLflow waits for."""
+    behind = picture.behind(places)
     return {
         row.number
         for row in ledger.rounds()
-        if row.state != "open" and places.workspace(row.number).exists()
+        if row.state != "open"
+        and places.workspace(row.number).exists()
+        and places.workspace(row.number) not in behind
     }
 
 
