@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 def rows(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
-    """Rows that look like a team's: five kinds, votes that overlap, texts of a few hundred bytes."""
+    """Rows as a team gives them: five kinds, votes that overlap, texts of a few hundred bytes."""
     draw = random.Random(seed)
     sentences = _sentences(draw)
     raters = max(20, count // PER_RATER)
@@ -176,7 +176,14 @@ def step(name: str, root: Path, number: int) -> None:
 def growth(costs: Mapping[int, Mapping[str, Cost]], name: str) -> float | None:
     """Exponent of a step's processor time in the rows; None where there is nothing to compare."""
     sizes = sorted(size for size in costs if size != FIXED)
-    small, large = (max(0.01, costs[n][name].cpu - costs[FIXED][name].cpu) for n in sizes[:: max(1, len(sizes) - 1)][:2]) if len(sizes) > 1 else (1.0, 1.0)
+    small, large = (
+        (
+            max(0.01, costs[n][name].cpu - costs[FIXED][name].cpu)
+            for n in sizes[:: max(1, len(sizes) - 1)][:2]
+        )
+        if len(sizes) > 1
+        else (1.0, 1.0)
+    )
     if len(sizes) < 2:
         return None
     return math.log(large / small) / math.log(sizes[-1] / sizes[0])
@@ -210,7 +217,9 @@ def report(costs: Mapping[int, Mapping[str, Cost]], out: Path) -> None:
     sys.stdout.write(f"{os.cpu_count()} cores; processor seconds (peak MB)\n{'':<14}")
     sys.stdout.write("".join(f"{f'{count:,} rows':>20}" for count in costs) + f"{'growth':>8}\n")
     for name in STEPS:
-        cells = [f"{costs[count][name].cpu:.1f} ({costs[count][name].peak:,.0f})" for count in costs]
+        cells = [
+            f"{costs[count][name].cpu:.1f} ({costs[count][name].peak:,.0f})" for count in costs
+        ]
         exponent = growth(costs, name)
         shown = "" if exponent is None else f"{exponent:.2f}"
         sys.stdout.write(f"{name:<14}{''.join(f'{cell:>20}' for cell in cells)}{shown:>8}\n")

@@ -57,7 +57,9 @@ def frame(partitions: Mapping[int, Iterable[Row]], split: SplitSettings) -> pd.D
     columns["identical"] = found.identical
     whole = {"partition": np.int64, **dict.fromkeys(("identical", *marks), np.bool_)}
     table = {
-        name: np.asarray(columns.pop(name), whole.get(name)) if name not in _WORDS else columns[name]
+        name: np.asarray(columns.pop(name), whole.get(name))
+        if name not in _WORDS
+        else columns[name]
         for name in COLUMNS
     }
     return pd.DataFrame(table, columns=list(COLUMNS))
