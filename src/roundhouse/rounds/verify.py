@@ -10,9 +10,10 @@ from roundhouse.hashes import sha256_file
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.rounds import objects
-from roundhouse.rounds.begin import read_inputs
 from roundhouse.rounds.dvc import stores
-from roundhouse.rounds.git import git, round_tags
+from roundhouse.rounds.git import round_tags
+from roundhouse.rounds.records import champion, disagreements
+from roundhouse.rounds.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
     """Checks every round's files in cache, remote and clone, the tags, and the ledger's chain."""
     findings: list[Finding] = []
     files = 0
-    numbers = round_tags(places.root)
+    numbers, shelf = round_tags(places.root), Shelf(places)
     for number in numbers:
         try:
             for copy in _copies(places, tag_name(number)):
@@ -62,9 +63,10 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
             findings += _lists(places, number)
-            findings += _records(places, ledger, number)
+            findings += [Finding(number, *one) for one in disagreements(shelf, ledger, number)]
         except RoundhouseError as error:
             findings.append(Finding(number, tag_name(number), "git and DVC", str(error)))
+    findings += [Finding(0, *one) for one in champion(ledger)]
     rows = 0
     try:
         rows = ledger.verify_chain().rows
@@ -111,18 +113,3 @@ def _lists(places: Locations, number: int) -> Iterator[Finding]:
                 yield Finding(number, f"list of {name}", str(store), "altered")
             elif not path.exists() and store == folders[-1]:
                 yield Finding(number, f"list of {name}", str(store), "missing")
-
-
-def _records(places: Locations, ledger: Ledger, number: int) -> Iterator[Finding]:
-    """The same facts in several records: they must agree."""
-    tag = tag_name(number)
-    row = ledger.round(number)
-    commit = git("rev-parse", f"{tag}^{{commit}}", cwd=places.root)
-    if row is None:
-        yield Finding(number, tag, "ledger", "the ledger does not know this round")
-    elif row.commit and row.commit != commit:
-        yield Finding(number, tag, "git", f"the tag points at {commit}, published was {row.commit}")
-    listed = objects.manifest(places.root, tag)
-    for name, partition in read_inputs(places.root, tag).partitions.items():
-        if listed.get(f"data/feedback/{name}") != partition.sha256:
-            yield Finding(number, f"data/feedback/{name}", "inputs.json", "differs from the manifest")
