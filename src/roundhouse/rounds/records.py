@@ -70,7 +70,7 @@ def _partitions(shelf: Shelf, tag: str) -> Iterator[Problem]:
     for name, partition in shelf.inputs(tag).partitions.items():
         if digests.get(f"data/feedback/{name}") != partition.sha256:
             yield Problem(f"data/feedback/{name}", INPUTS_FILE, "differs from the manifest")
-    for name in sorted(digests.keys() ^ objects.published(shelf.places, tag).keys()):
+    for name in sorted(digests.keys() ^ objects.published(shelf.places, tag, mend=False).keys()):
         known, other = ("manifest", "DVC") if name in digests else ("DVC", "manifest")
         yield Problem(name, other, f"not on record, though the {known} has it")
 

@@ -2,17 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from hashlib import file_digest
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from roundhouse.errors import DataError
 from roundhouse.locations import Locations
 from roundhouse.rounds import objects
 from roundhouse.rounds.begin import read_inputs
-from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import show
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.workspace import SETTINGS_FILE
@@ -21,10 +17,16 @@ from roundhouse.rounds.workspace import SETTINGS_FILE
 class Shelf:
     """The files of all published rounds; what names them is read once a round."""
 
-    def __init__(self, places: Locations) -> None:
+    def __init__(self, places: Locations, mend: bool = True) -> None:
+        """
+        Args:
+            places: the checkout's.
+            mend: put damaged copies right where another store has them unharmed.
+        """
         self.places = places
+        self._mend = mend
         self._digests: dict[str, dict[str, str]] = {}
-        self._md5: dict[str, dict[str, str]] = {}
+        self._readers: dict[str, objects.Reader] = {}
         self._inputs: dict[str, Inputs] = {}
 
     def inputs(self, tag: str) -> Inputs:
@@ -56,7 +58,7 @@ class Shelf:
         Raises:
             DataError: no store has the bytes that were published.
         """
-        with self._whole(tag, name).open("rb") as file:
+        with self._reader(tag).open(name) as file:
             yield from file
 
     def rows(self, tag: str, name: str) -> Iterator[dict[str, Any]]:
@@ -68,15 +70,7 @@ class Shelf:
         """A published JSON file; raises as `lines` does."""
         return json.loads(b"".join(self.lines(tag, name)))
 
-    def _whole(self, tag: str, name: str) -> Path:
-        """The file in the first store that has it unharmed."""
-        digest = self.digest(tag, name)
-        if tag not in self._md5:
-            self._md5[tag] = objects.published(self.places, tag)
-        for store in stores(self.places):
-            path = objects.object_path(store, self._md5[tag].get(name, "none"))
-            if path.exists():
-                with path.open("rb") as file:
-                    if file_digest(file, "sha256").hexdigest() == digest:
-                        return path
-        raise DataError(f"{name} of {tag} is missing or altered: run `roundhouse audit verify`")
+    def _reader(self, tag: str) -> objects.Reader:
+        if tag not in self._readers:
+            self._readers[tag] = objects.Reader(self.places, tag, self._mend)
+        return self._readers[tag]
