@@ -14,8 +14,8 @@ from typing import Any
 from roundhouse import jsonl, report
 from roundhouse.cli.output import add, here, show, whole_number
 from roundhouse.environment import environment, import_path
-from roundhouse.errors import RoundhouseError, UsageError
-from roundhouse.ledger import Ledger
+from roundhouse.errors import NoLedgerError, RoundhouseError, UsageError
+from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds.begin import has_history
@@ -135,8 +135,6 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
 
 
 def _rounds(options: argparse.Namespace) -> int:
-    places = here()
-    ledger = Ledger.open(places.ledger_url, expected=has_history(places))
     rows = [
         {
             "round": row.number,
@@ -145,7 +143,16 @@ def _rounds(options: argparse.Namespace) -> int:
             "data_version": row.data_version,
             "metrics": row.metrics,
         }
-        for row in ledger.rounds()
+        for row in _recorded(here())
     ]
     show(options, rows, report.rounds_table(rows))
     return 0
+
+
+def _recorded(places: Locations) -> list[Round]:
+    """All rounds of the ledger; looking makes none where there is none."""
+    try:
+        with Ledger.open(places.ledger_url, has_history(places), create=False) as ledger:
+            return ledger.rounds()
+    except NoLedgerError:
+        return []
