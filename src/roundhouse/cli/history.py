@@ -4,13 +4,13 @@ import argparse
 import sys
 from typing import Any
 
-from roundhouse import report
+from roundhouse import report, settings
 from roundhouse.cli.output import add, here, show
-from roundhouse.errors import UsageError
+from roundhouse.errors import RemoteError, SettingsError, UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import audit, release, verify
-from roundhouse.rounds.begin import has_history
+from roundhouse.rounds.begin import has_history, meet_others
 from roundhouse.rounds.git import round_tags
 
 
@@ -44,6 +44,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def _open() -> tuple[Locations, Ledger]:
     places = here()
+    try:
+        meet_others(places.root, settings.load(places.root / "params.yaml"))
+    except (RemoteError, SettingsError) as error:
+        sys.stderr.write(f"roundhouse: {error}; going on with the rounds that are here\n")
     return places, Ledger.open(places.ledger_url, expected=has_history(places))
 
 
