@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from roundhouse import failpoints, model_folder
+from roundhouse import acceptance, failpoints, model_folder
 from roundhouse import settings as settings_module
 from roundhouse.errors import (
     BusyError,
@@ -28,7 +28,7 @@ from roundhouse.rounds.dvc import forget_dead_locks
 from roundhouse.rounds.git import head, round_tags, show
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.lock import owned, who
-from roundhouse.settings import Settings
+from roundhouse.settings import ModelSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,13 @@ def has_history(places: Locations) -> bool:
 
 
 def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
+    acceptance.require(check for check, _ in request.accept)
     source = places.root / request.params
     raw = settings_module.load_raw(source, request.overrides)
     settings = settings_module.check(raw, where=source.name)
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
-    _check_base(places.root, settings.model.base)
+    _check_base(places.root, settings.model)
     previous = last_tag(places.root)
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
@@ -196,11 +197,12 @@ def _refuse_moved_sides(root: Path, settings: Settings, previous: str | None) ->
         )
 
 
-def _check_base(root: Path, base: str) -> None:
-    """Refuses a model folder before a number is taken; a hub's name is tried by the stage."""
-    folder = root / Path(base).expanduser()
-    if base != "scratch" and (folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1):
+def _check_base(root: Path, model: ModelSettings) -> None:
+    """Refuses a base model before a number is taken."""
+    if model.base != model_folder.SCRATCH:
+        folder = model_folder.of_checkout(root, model)
         model_folder.check(folder)
+        model_folder.check_finite(folder)
 
 
 def _enough_feedback(

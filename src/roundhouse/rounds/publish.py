@@ -13,7 +13,7 @@ import json
 from typing import NamedTuple
 
 from roundhouse import failpoints
-from roundhouse.errors import ChampionChangedError, DataError, TrackingError
+from roundhouse.errors import ChampionChangedError, DataError, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, workspace
@@ -50,7 +50,7 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     """
     decision = _tagged(this, decision) or decision
     failpoints.hit("publish.begin")
-    dvc("push", workspace=this.workspace, root=this.places.root)
+    _push(this)
     failpoints.hit("publish.pushed")
     if not record.tag_commit(this):
         message = f"Round {this.number}: {decision.outcome}"
@@ -66,6 +66,16 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     if champion:
         tracker.show_champion(name, champion.version)
     return published
+
+
+def _push(this: Round) -> None:
+    try:
+        dvc("push", workspace=this.workspace, root=this.places.root)
+    except RoundhouseError as error:
+        raise RoundhouseError(
+            f"{error}; round {this.number} is not published: "
+            f"bring the remote back, then run `roundhouse resume {this.number}`"
+        ) from None
 
 
 def _tagged(this: Round, decision: Decision) -> Decision | None:
