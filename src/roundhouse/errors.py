@@ -6,12 +6,14 @@
     │   └── CheckoutError           2   not a usable git checkout, or tracked code was edited
     ├── InputError                  2   a feedback file cannot be read at all
     ├── LedgerError                 1   the ledger is locked, missing or damaged
+    │   ├── NoLedgerError           1   there is none yet
     │   └── ChampionChangedError    1   another model was released meanwhile
     ├── BusyError                   1   another process owns the round
     │   └── OvertakenError          1   taken for dead: another process goes on
     ├── ModelError                  2   a model folder is missing, damaged or unsafe
     ├── DataError                   1   bytes differ from the record that was made of them
     ├── StorageError                1   the disk is full, or fails
+    ├── RemoteError                 1   DVC's or git's remote is away or refuses
     ├── StageError                  1   a stage's process ended badly
     ├── TrackingError               1   MLflow did not take something; a round goes on without it
     ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
@@ -54,6 +56,10 @@ class LedgerError(RoundhouseError):
     """The ledger is locked, missing or damaged."""
 
 
+class NoLedgerError(LedgerError):
+    """Nothing was ever received here; a command that reads makes no ledger."""
+
+
 class ChampionChangedError(LedgerError):
     """The champion is no longer the one that a decision was made against."""
 
@@ -78,6 +84,10 @@ class DataError(RoundhouseError):
 
 class StorageError(RoundhouseError):
     """The disk is full, or fails; the message names the path and what was to be written."""
+
+
+class RemoteError(RoundhouseError):
+    """A store of published bytes (DVC's remote or cache), or the git remote, is away or refuses."""
 
 
 class StageError(RoundhouseError):

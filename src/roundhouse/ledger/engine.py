@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from roundhouse.errors import LedgerError
+from roundhouse.errors import LedgerError, NoLedgerError
 from roundhouse.ledger import schema
 
 #: Any constant: it keeps two processes from making the tables at once on PostgreSQL.
@@ -78,6 +78,8 @@ def _advice(cause: str) -> str:
         return "locked by another process; wait for it to end, or end it, and try again"
     if "not a database" in cause or "malformed" in cause:
         return f"damaged ({cause}); put back a copy of it"
+    if "disk is full" in cause or "No space left" in cause:
+        return f"no space left on its disk ({cause}); free some, then say it again"
     if "readonly" in cause or "unable to open" in cause:
         return f"{cause}; check the path and who may write there"
     return cause
@@ -106,7 +108,7 @@ def _refuse_absent(shown: str, expected: bool, create: bool) -> None:
             " (a new one would count their feedback twice)"
         )
     if not create:
-        raise LedgerError(f"ledger {shown}: there is none yet; `roundhouse ingest` makes it")
+        raise NoLedgerError(f"ledger {shown}: there is none yet; `roundhouse ingest` makes it")
 
 
 def _engine(url: URL, timeout: float) -> Engine:

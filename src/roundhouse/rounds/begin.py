@@ -11,7 +11,13 @@ import yaml
 
 from roundhouse import acceptance, failpoints, model_folder
 from roundhouse import settings as settings_module
-from roundhouse.errors import RoundhouseError, SettingsError, UsageError
+from roundhouse.errors import (
+    BusyError,
+    OvertakenError,
+    RoundhouseError,
+    SettingsError,
+    UsageError,
+)
 from roundhouse.ledger import Ledger
 from roundhouse.ledger import Round as RoundRow
 from roundhouse.locations import Locations, tag_name
@@ -108,6 +114,16 @@ def open_round(request: Request) -> Iterator[Round]:
         yield _resumed(number, places, ledger) if number else _new(request, places, ledger)
 
 
+def skip_busy(request: Request, busy: BusyError) -> str:
+    """Records that the schedule found a round at work; anyone else is refused with the error."""
+    if not request.finish or isinstance(busy, OvertakenError):
+        raise busy
+    places = Locations(request.root)
+    with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
+        ledger.add_skip(str(busy))
+    return str(busy)
+
+
 def read_inputs(root: Path, tag: str) -> Inputs:
     """The inputs that a published round committed."""
     text = show(root, tag, inputs_module.FILE)
@@ -121,13 +137,25 @@ def read_settings(root: Path, tag: str) -> Settings:
     text = show(root, tag, workspace.SETTINGS_FILE)
     if text is None:
         raise RoundhouseError(f"{tag} has no {workspace.SETTINGS_FILE}: fetch the tag again")
-    return settings_module.check(yaml.safe_load(text), where=f"{tag}:{workspace.SETTINGS_FILE}")
+    return _older(root, text, f"{tag}:{workspace.SETTINGS_FILE}")
+
+
+def _older(root: Path, text: str, where: str) -> Settings:
+    """Settings that a round was made with, perhaps by another version than today's."""
+    today = settings_module.load_raw(root / workspace.SETTINGS_FILE)
+    return settings_module.of_older(yaml.safe_load(text), today, where)
 
 
 def last_tag(root: Path) -> str | None:
     """The last published round."""
     numbers = round_tags(root)
     return tag_name(numbers[-1]) if numbers else None
+
+
+def new_rows(places: Locations, ledger: Ledger) -> int:
+    """Rows that came since the last published round took its own."""
+    previous = last_tag(places.root)
+    return ledger.watermark() - (read_inputs(places.root, previous).watermark if previous else 0)
 
 
 def has_history(places: Locations) -> bool:
@@ -162,7 +190,8 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
         folder = workspace.create(places, number, plan)
     ledger.try_round(number)
     failpoints.hit("begin.opened")
-    settings = settings_module.load(folder / workspace.SETTINGS_FILE)
+    text = (folder / workspace.SETTINGS_FILE).read_text(encoding="utf-8")
+    settings = _older(places.root, text, f"{folder.name}/{workspace.SETTINGS_FILE}")
     accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
 
@@ -189,10 +218,11 @@ def _enough_feedback(
     needed = settings.schedule.min_feedback
     if request.min_feedback is not None:
         needed = request.min_feedback
-    used = read_inputs(places.root, previous).watermark if previous else 0
-    new = ledger.watermark() - used
+    new = new_rows(places, ledger)
     if new < needed and not settings.simulate.enabled:
-        raise Skipped(f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted")
+        reason = f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted"
+        ledger.add_skip(reason)
+        raise Skipped(reason)
 
 
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:
@@ -201,7 +231,7 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     tags = round_tags(places.root)
     if last is None or (tags and tags[-1] > last.number):
         return None
-    settings = settings_module.check(yaml.safe_load(last.note["settings"]), f"round {last.number}")
+    settings = _older(places.root, last.note["settings"], f"round {last.number}")
     if last.tries < settings.schedule.max_tries:
         return last.number
     reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"

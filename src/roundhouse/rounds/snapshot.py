@@ -11,6 +11,7 @@ from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
 from roundhouse.rounds import inputs as inputs_module
+from roundhouse.rounds import objects
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
@@ -113,7 +114,7 @@ def _restore(this: Round) -> None:
     shutil.rmtree(this.workspace / FEEDBACK, ignore_errors=True)
     if this.previous:
         git("checkout", "--quiet", this.previous, "--", DATA_POINTER, cwd=this.workspace)
-        dvc("pull", DATA_POINTER, workspace=this.workspace, root=this.places.root)
+        objects.pull(this.places, this.workspace, DATA_POINTER)
 
 
 def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
