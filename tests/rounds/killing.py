@@ -35,8 +35,8 @@ _MODELS = ("sft", "reward", "ppo")
 class Kill(NamedTuple):
     """One death: at a failpoint (`name[of]`, its nth pass), of one of `TARGETS`.
 
-    `action` is `kill`, `torn` for a place that writes, or an error of the disk (`full`, `io`), which
-    ends the command with one line.
+    `action` is `kill`, `torn` for a place that writes, or `full` or `io`, errors of the disk: the
+    command then ends with one line.
     """
 
     place: str
