@@ -307,6 +307,13 @@ class ScheduleSettings(Block):
     """How often the schedule takes up a round that did not end, before it starts a new one."""
 
 
+class StorageSettings(Block):
+    """What the disk of this machine keeps."""
+
+    keep_rounds: WholeNumber
+    """Workspaces and cache objects of that many last rounds stay; 0 keeps all (`clean` by hand)."""
+
+
 class Settings(Block):
     """All settings of a round."""
 
@@ -324,6 +331,7 @@ class Settings(Block):
     publish: PublishSettings
     simulate: SimulateSettings
     schedule: ScheduleSettings
+    storage: StorageSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
 
@@ -360,6 +368,29 @@ def check(raw: dict[str, Any], where: str) -> Settings:
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise SettingsError(_one_line(error, where)) from None
+
+
+def of_older(raw: dict[str, Any], today: dict[str, Any], where: str) -> Settings:
+    """Settings that an older or newer version wrote: what they lack is as it is today.
+
+    Args:
+        raw: as they were written.
+        today: plain data of the checkout's params.yaml; keys that it does not have are left out.
+        where: names them in an error.
+
+    Raises:
+        SettingsError: a value that both have is none that today's version takes.
+    """
+    return check(_filled(raw, today), where)
+
+
+def _filled(raw: dict[str, Any], today: dict[str, Any]) -> dict[str, Any]:
+    filled = {}
+    for key, value in today.items():
+        old = raw.get(key, value)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        filled[key] = _filled(old, value) if both else old
+    return filled
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

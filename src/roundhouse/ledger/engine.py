@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from roundhouse.errors import LedgerError
+from roundhouse.errors import LedgerError, NoLedgerError
 from roundhouse.ledger import schema
 
 #: Any constant: it keeps two processes from making the tables at once on PostgreSQL.
@@ -108,7 +108,7 @@ def _refuse_absent(shown: str, expected: bool, create: bool) -> None:
             " (a new one would count their feedback twice)"
         )
     if not create:
-        raise LedgerError(f"ledger {shown}: there is none yet; `roundhouse ingest` makes it")
+        raise NoLedgerError(f"ledger {shown}: there is none yet; `roundhouse ingest` makes it")
 
 
 def _engine(url: URL, timeout: float) -> Engine:

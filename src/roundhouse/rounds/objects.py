@@ -66,15 +66,21 @@ def published(places: Locations, tag: str, mend: bool = True) -> dict[str, str]:
 class Reader:
     """The published files of one round; made once for many reads."""
 
-    def __init__(self, places: Locations, tag: str) -> None:
+    def __init__(self, places: Locations, tag: str, mend: bool = True) -> None:
         """
+        Args:
+            places: the checkout's.
+            tag: the round's.
+            mend: put damaged copies right where another store has them unharmed.
+
         Raises:
             DataError: the list of a folder is in no store.
             RoundhouseError: there is no such round.
         """
         self.tag = tag
         self._digests = manifest(places.root, tag)
-        self._md5 = published(places, tag)
+        self._md5 = published(places, tag, mend)
+        self._mend = mend
         self._stores = stores(places)
 
     def read(self, path: str) -> bytes:
@@ -86,6 +92,21 @@ class Reader:
         data = io.BytesIO()
         self._take(path, data)
         return data.getvalue()
+
+    def open(self, path: str) -> BinaryIO:
+        """One file, unharmed, as a temporary copy: for what may be too large for memory.
+
+        Raises:
+            DataError: no store has the bytes that were published.
+        """
+        file = TemporaryFile()
+        try:
+            self._take(path, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
 
     def extract(self, folder: str, target: Path) -> None:
         """Writes the files of one folder below `target`.
@@ -104,7 +125,8 @@ class Reader:
     def _take(self, path: str, sink: BinaryIO) -> None:
         sha256, md5 = self._digests.get(path), self._md5.get(path)
         known = sha256 is not None and md5 is not None
-        if not known or not _take(self._stores, str(md5), sink, sha256=sha256):
+        found = known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend)
+        if not found:
             raise DataError(
                 f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`"
             )

@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from roundhouse.errors import RemoteError, RoundhouseError
+from roundhouse.errors import RemoteError, RoundhouseError, TrackingError
 from roundhouse.hashes import sha256_file
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects
-from roundhouse.rounds.begin import read_inputs
+from roundhouse.rounds import objects, registered
 from roundhouse.rounds.dvc import stores
-from roundhouse.rounds.git import git, round_tags
+from roundhouse.rounds.git import round_tags
+from roundhouse.rounds.records import champion, disagreements
+from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.stores import Store
+from roundhouse.tracking import Copies
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,22 @@ class Verification:
         files: published files, counted once a place.
         rows: rows of the ledger's chain.
         findings: empty where all is as published.
+        notes: what could not be looked at, and why.
     """
 
     rounds: int
     files: int
     rows: int
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
 
 
 def verify(places: Locations, ledger: Ledger) -> Verification:
-    """Checks every round's files in cache, remote and clone, the tags, and the ledger's chain."""
+    """Checks every round's files in cache, remote, clone and MLflow, the records, and the chain."""
     findings: list[Finding] = []
     files = 0
     numbers = round_tags(places.root)
-    look = _Look(places)
+    look, shelf = _Look(places), Shelf(places, mend=False)
     for number in numbers:
         try:
             for copy in look.copies(number):
@@ -63,19 +67,32 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
             findings += look.lists(number)
-            findings += _records(places, ledger, number)
+            findings += [Finding(number, *one) for one in disagreements(shelf, ledger, number)]
         except RemoteError as error:
             # The other rounds' files lie there too: waiting for it again would tell nothing new.
             findings.append(Finding(number, "everything from here on", "DVC", str(error)))
             break
         except RoundhouseError as error:
             findings.append(Finding(number, tag_name(number), "git and DVC", str(error)))
+    findings += [Finding(0, *one) for one in champion(ledger)]
+    notes = []
+    copies = Copies(places.tracking_uri, ledger.identity())
+    try:
+        findings += _tracked(shelf, ledger, copies)
+    except TrackingError as error:
+        notes.append(f"not looked into: {error}")
     rows = 0
     try:
         rows = ledger.verify_chain().rows
     except RoundhouseError as error:
         findings.append(Finding(0, "ledger", "chain", str(error)))
-    return Verification(len(numbers), files, rows, tuple(findings))
+    return Verification(len(numbers), files, rows, tuple(findings), tuple(notes))
+
+
+def _tracked(shelf: Shelf, ledger: Ledger, copies: Copies) -> list[Finding]:
+    if copies.absent:
+        raise TrackingError(f"there is no MLflow at {copies.where}")
+    return [Finding(number, *one) for number, one in registered.disagreements(shelf, ledger, copies)]
 
 
 class _Copy(NamedTuple):
@@ -133,20 +150,3 @@ class _Look:
         if (store.where, md5) not in self._seen:
             self._seen[store.where, md5] = store.digest(md5, algorithm)
         return self._seen[store.where, md5]
-
-
-def _records(places: Locations, ledger: Ledger, number: int) -> Iterator[Finding]:
-    """The same facts in several records: they must agree."""
-    tag = tag_name(number)
-    row = ledger.round(number)
-    commit = git("rev-parse", f"{tag}^{{commit}}", cwd=places.root)
-    if row is None:
-        yield Finding(number, tag, "ledger", "the ledger does not know this round")
-    elif row.commit and row.commit != commit:
-        yield Finding(number, tag, "git", f"the tag points at {commit}, published was {row.commit}")
-    listed = objects.manifest(places.root, tag)
-    for name, partition in read_inputs(places.root, tag).partitions.items():
-        if listed.get(f"data/feedback/{name}") != partition.sha256:
-            yield Finding(
-                number, f"data/feedback/{name}", "inputs.json", "differs from the manifest"
-            )

@@ -19,6 +19,7 @@ from roundhouse.rounds.git import edited, git, head, push_new_tag, round_tags
 SETTINGS_FILE = "params.yaml"
 PATCH_FILE = "dirty.patch"
 DATA_POINTER = "data/feedback.dvc"
+CARD_FILE = "model-card.md"
 
 #: What a round commits, where it exists. Nothing else may enter its commit.
 COMMITTED = (
@@ -28,6 +29,7 @@ COMMITTED = (
     "dvc.lock",
     "manifest.json",
     "decision.json",
+    CARD_FILE,
     PATCH_FILE,
 )
 
