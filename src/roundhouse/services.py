@@ -270,7 +270,7 @@ def _mlflow(root: Path, plan: Plan) -> list[str]:
     return [
         *["-m", "mlflow", "server", "--host", HOST, "--port", str(plan.mlflow_port)],
         *["--workers", "1"],
-        # The same place without a server (tracking.py), so that rounds can run with it or without.
+        # The same place without a server (tracking), so that rounds can run with it or without.
         *["--artifacts-destination", artifacts, "--default-artifact-root", artifacts],
         *["--allowed-hosts", hosts, "--cors-allowed-origins", plan.mlflow],
     ]

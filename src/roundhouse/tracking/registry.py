@@ -30,7 +30,9 @@ class Registry(Connection):
                 once(self._client.create_registered_model, name)
             own = projection.tags(tags) | {"roundhouse.round": number, LEDGER: self.ledger}
             source = f"runs:/{round_run_id}/model"
-            self._client.create_model_version(name, source, run_id=round_run_id, tags=own)
+            self._client.create_model_version(
+                name, source, run_id=round_run_id, tags=own, await_creation_for=None
+            )
             version = self._version(name, number)
         if version is None:
             raise TrackingError(f"MLflow at {self.where}: version of round {number} vanished")
