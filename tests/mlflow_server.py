@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Server:
             [sys.executable, "-m", "mlflow", "server", *where, *artifacts, *store],
             env=os.environ | PRIVATE | MLFLOW,
             cwd=self._folder,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -98,10 +100,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "slow":
             time.sleep(self.server.seconds)
-        upstream = http.client.HTTPConnection("127.0.0.1", self.server.upstream, timeout=60)
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
-        answer = upstream.getresponse()
-        content = answer.read()
+        port = self.server.upstream
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as upstream:
+            upstream.request(self.command, self.path, body, dict(self.headers.items()))
+            answer = upstream.getresponse()
+            content = answer.read()
         if self._is_lost(body):
             self.close_connection = True
             return

@@ -31,7 +31,7 @@ class Registry(Connection):
             own = projection.tags(tags) | {"roundhouse.round": number, LEDGER: self.ledger}
             source = f"runs:/{round_run_id}/model"
             self._client.create_model_version(
-                name, source, run_id=round_run_id, tags=own, await_creation_for=None
+                name, source, run_id=round_run_id, tags=own, await_creation_for=0
             )
             version = self._version(name, number)
         if version is None:
