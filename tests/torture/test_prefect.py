@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from roundhouse import jsonl, processes
+from roundhouse.environment import UP_FILE
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import mend
 from roundhouse.services import STEADY
-from tests.rounds import killing
 from tests.torture.conftest import start_up
 
 pytestmark = pytest.mark.torture
@@ -42,7 +43,7 @@ def test_a_round_goes_on_while_its_server_is_started_again(
         with Ledger.open(places.ledger_url) as ledger:
             number = ledger.rounds()[-1].number
         wait_for((places.workspace(number) / "logs" / "sft.jsonl").exists, 300)
-        for pid in list(killing.of(root)):
+        for pid in list(processes.marked(jsonl.read_json(root / UP_FILE)["mark"])):
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
             if b"prefect server" in line:
                 os.kill(pid, signal.SIGKILL)
