@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,13 @@ def test(folder: Path, mutant: dict[str, str]) -> int:
     package: Any = importlib.import_module("roundhouse")
     assert Path(package.__file__).is_relative_to(folder), package.__file__
     path, _, name = mutant["test"].partition("::")
-    arguments = [str(PROJECT / path), "-x", "-q", f"--rootdir={PROJECT}", "-p", "no:cacheprovider"]
-    arguments += [f"--basetemp={folder / 'temp'}", f"-c{PROJECT / 'pyproject.toml'}"]
+    arguments = [str(PROJECT / path), "-x", "-q", f"--rootdir={PROJECT}", "--assert=plain"]
+    arguments += [
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={folder / 'temp'}",
+        f"-c{PROJECT / 'pyproject.toml'}",
+    ]
     arguments += ["-k", name] if name else []
     import pytest  # noqa: PLC0415 - this program runs before the libraries are there
 
@@ -56,10 +62,11 @@ def apart(folder: Path, mutant: dict[str, str]) -> int:
         code = 70
         try:
             code = test(folder, mutant)
-        except SystemExit as problem:
-            os.write(2, f"{problem}\n".encode())
-        finally:
-            os._exit(code)
+        except BaseException:  # whatever it is, it goes into the log and not into the next mutant
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
