@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
-HEAVY = ("numpy", "pandas", "pytest", "hypothesis", "torch", "transformers", "safetensors.torch")
+#: What takes seconds to import, among it what torch and transformers import when they are used.
+HEAVY = (
+    *("numpy", "pandas", "pydantic", "pytest", "hypothesis", "torch", "torch._dynamo"),
+    *("transformers", "safetensors.torch", "transformers.models.auto.modeling_auto"),
+    *("transformers.models.auto.tokenization_auto", "transformers.models.gpt2.modeling_gpt2"),
+    *("transformers.models.llama.modeling_llama", "transformers.generation.utils"),
+)
 
 
 def copy(folder: Path, mutant: dict[str, str]) -> Path:
