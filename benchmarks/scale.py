@@ -3,7 +3,7 @@
     python benchmarks/scale.py --rows 100000 300000 1000000
 
 Each step is the real command, in a process of its own, in a clone of this checkout's last commit:
-ingest into SQLite, snapshot, the stages validate and raters, the audits. Round 1 holds a hundredth
+ingest into SQLite, snapshot, the stages validate and raters, the audits. Round 1 holds a tenth
 of the rows, round 2 the rest. Time is processor time of the process and its children, so that other
 work on the machine matters little; memory is the peak of resident memory of the largest of them.
 Growth is the exponent between the smallest and the largest size, after what a round of 1,000 rows
@@ -120,7 +120,7 @@ def play(count: int, folder: Path) -> dict[str, Cost]:
     files = (folder / "first.jsonl", folder / "rest.jsonl")
     with files[0].open("w") as first, files[1].open("w") as rest:
         for number, row in enumerate(rows(count)):
-            (first if number < count // 100 else rest).write(json.dumps(row) + "\n")
+            (first if number < count // 10 else rest).write(json.dumps(row) + "\n")
     command = [sys.executable, "-m", "roundhouse.cli"]
     found: dict[str, Cost] = {}
     for number, file in enumerate(files, start=1):
