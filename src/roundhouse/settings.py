@@ -296,6 +296,20 @@ class ScheduleSettings(Block):
     """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
 
 
+class IngestSettings(Block):
+    """What happens to texts on their way in."""
+
+    redact: bool
+    """Replace what looks like personal data (`[e-mail]`, `[phone]`, ...) before a row is stored."""
+
+
+class RetentionSettings(Block):
+    """How long feedback is kept."""
+
+    days: WholeNumber
+    """Rows made longer ago are erased when a round begins, in days; 0 keeps them for ever."""
+
+
 class Settings(Block):
     """All settings of a round."""
 
@@ -312,6 +326,8 @@ class Settings(Block):
     gate: GateSettings
     publish: PublishSettings
     simulate: SimulateSettings
+    ingest: IngestSettings
+    retention: RetentionSettings
     schedule: ScheduleSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from roundhouse.cli import feedback, history, rounds, service
+from roundhouse.cli import feedback, history, privacy, rounds, service
 from roundhouse.errors import RoundhouseError
 
 
@@ -35,6 +35,6 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="roundhouse", description=(__doc__ or "").split("\n\n")[0])
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (feedback, rounds, history, service):
+    for module in (feedback, rounds, history, privacy, service):
         module.register(commands)
     return top

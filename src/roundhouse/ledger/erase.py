@@ -6,7 +6,7 @@ refuses them. Their texts stay until `clear`, since the other places are searche
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
@@ -128,6 +128,18 @@ class Erasures:
             for name in found
             if forgotten.digest(request.salt, "rater", name) == request.subject
         }
+
+    def mark_lines(self, id: int, bears: Callable[[bytes], bool]) -> int:
+        """Marks quarantined lines, or parts of long ones, that bear a trace; returns all marked."""
+        parts = schema.quarantine_part.c
+        with self._ledger._writing() as connection:
+            free = select(_QUARANTINE.id, _QUARANTINE.raw).where(_QUARANTINE.erasure.is_(None))
+            found = {line.id for line in connection.execute(free) if bears(line.raw)}
+            pieces = connection.execute(select(parts.quarantine, parts.raw))
+            found |= {piece.quarantine for piece in pieces if bears(piece.raw)}
+            _mark_quarantine_ids(connection, id, found)
+            count = select(func.count()).where(_QUARANTINE.erasure == id)
+            return int(connection.execute(count).scalar_one())
 
     def report(self, id: int, **found: Any) -> None:
         """Adds to a request's report; dictionaries are joined, all else is replaced."""
@@ -286,10 +298,14 @@ def _mark_quarantine(connection: Connection, erasure: int, names: set[str]) -> i
     for part in connection.execute(select(parts.quarantine, parts.raw)):
         if _named(part.raw, names):
             marked.append(part.quarantine)
-    for keys in _chunks(set(marked)):
-        where = _QUARANTINE.id.in_(keys)
-        connection.execute(update(schema.quarantine).where(where).values(erasure=erasure))
+    _mark_quarantine_ids(connection, erasure, set(marked))
     return len(set(marked))
+
+
+def _mark_quarantine_ids(connection: Connection, erasure: int, ids: set[int]) -> None:
+    for keys in _chunks(ids):
+        where = (_QUARANTINE.id.in_(keys), _QUARANTINE.erasure.is_(None))
+        connection.execute(update(schema.quarantine).where(*where).values(erasure=erasure))
 
 
 def _named(raw: bytes, names: set[str]) -> bool:

@@ -6,6 +6,7 @@ same. A name (a rater, a row's id) is found where it stands as a word of its own
 also a common word, or the value of another field, counts only where the key says what it is.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,10 +65,10 @@ class Traces:
         self._lengths = {len(run) for run in self._wholes if len("".join(run)) >= SHORT}
 
     def without(self, data: bytes) -> bytes | None:
-        """A file without the traces: the same bytes where there are none, None if nothing is left.
+        """A file without the traces: the same bytes where there are none.
 
-        JSON loses the records and entries that bear a trace, text its lines; any other file that
-        bears one goes as a whole.
+        JSON loses the records and entries that bear a trace, text its lines. Any other file that
+        bears one goes as a whole: None.
         """
         if _holds_no_text(data):
             return data
@@ -80,7 +81,12 @@ class Traces:
         kept = self._json(text)
         if kept is None:
             kept = self._lines(text)
-        return data if kept == text else kept.encode() or None
+        return data if kept == text else kept.encode()
+
+    def without_rows(self, data: bytes) -> bytes:
+        """A partition without the rows, whatever the others say."""
+        lines = data.splitlines(keepends=True)
+        return b"".join(line for line in lines if json.loads(line)["id"] not in self.ids)
 
     def in_text(self, text: str) -> bool:
         """Whether a text of any form bears a trace."""
@@ -127,7 +133,8 @@ class Traces:
 
     def _json_lines(self, text: str) -> str | None:
         kept: list[str] = []
-        for line in text.splitlines(keepends=True) if "\n" in text else []:
+        # Not splitlines: a text may hold other separators of lines as they are.
+        for line in io.StringIO(text, newline="\n") if "\n" in text else []:
             try:
                 value = json.loads(line)
             except (ValueError, RecursionError):
