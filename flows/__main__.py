@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.round import rlhf_round
-from roundhouse import jsonl
+from roundhouse import jsonl, storage
 from roundhouse.errors import RoundhouseError
 
 
@@ -20,6 +20,11 @@ def outcome(request: dict[str, Any]) -> dict[str, Any]:
         record: dict[str, Any] = state.result()
     except RoundhouseError as error:
         return {"error": str(error), "exit_code": error.exit_code}
+    except OSError as error:
+        said = storage.worded(error, Path(error.filename or request["root"]))
+        if said is None:
+            raise
+        return {"error": str(said), "exit_code": said.exit_code}
     return record
 
 

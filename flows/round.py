@@ -12,9 +12,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.step import call_run, leave_table, step
-from roundhouse.errors import Blocked
-from roundhouse.rounds.begin import Request, Skipped, open_round
+from flows.step import call_run, enter, leave_link, leave_table, step
+from roundhouse.errors import Blocked, BusyError
+from roundhouse.rounds.begin import Request, Skipped, open_round, skip_busy
 from roundhouse.rounds.chronicle import Chronicle
 from roundhouse.rounds.collect import collect
 from roundhouse.rounds.decide import decide
@@ -55,12 +55,14 @@ def rlhf_round(
         min_feedback=min_feedback,
         finish=finish,
     )
+    page, mlflow = enter(request.root), None
     try:
-        with open_round(request) as this, Chronicle(this) as chronicle:
+        with open_round(request) as this, Chronicle(this, page=page) as chronicle:
             call_run(this.tag)
             try:
                 step("collect", chronicle.timed(collect), this)
                 step("snapshot", chronicle.timed(take_snapshot), this)
+                leave_link(this.number, chronicle.page)
                 for stage in STAGES:
                     step(stage, chronicle.run_stage, stage)
                 decision = step("decide", chronicle.timed(decide), this)
@@ -68,9 +70,12 @@ def rlhf_round(
                 record = chronicle.close(published.outcome, published.reasons)
             except Blocked as block:
                 record = chronicle.close("blocked", (f"{block.check}: {block}",))
+            mlflow = chronicle.page
+    except BusyError as busy:
+        record = {"decision": "skipped", "reasons": [skip_busy(request, busy)]}
     except Skipped as skip:
         record = {"decision": "skipped", "reasons": [str(skip)]}
-    leave_table(record)
+    leave_table(record, mlflow)
     result: State[dict[str, Any]] = Completed(
         name=record["decision"].capitalize(), message="; ".join(record["reasons"]), data=record
     )

@@ -8,7 +8,7 @@ def work(stage: Stage) -> None:
     from roundhouse import model_folder  # noqa: PLC0415 - as light as the next one is heavy
     from roundhouse.learn import sft  # noqa: PLC0415 - torch and transformers take seconds
 
-    model_folder.require(stage.settings.model.base, stage.inputs["base"])
+    model_folder.require(stage.settings.model, stage.inputs["base"])
     sft.run(stage.of("raters"), stage.out, stage.settings, stage.inputs["seed"], stage.log)
 
 

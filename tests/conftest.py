@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.s3 import S3, served
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -101,6 +103,13 @@ def roundhouse() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server with one empty bucket."""
+    with served(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 def command_environment(root: Path) -> dict[str, str]:

@@ -184,7 +184,7 @@ def test_a_judge_with_random_weights_is_no_judge() -> None:
     right = accuracy.correct(first - second, rng.choice([0.2, 0.8], 300))
     found = accuracy.mean_by_group(right, [str(n % 200) for n in range(300)], 500, 0.95, 17)
     assert found is not None
-    figures = {"reward/judge_accuracy_low": found.low}
+    figures = {"reward/judge_accuracy_low": found.low, "raters/panel": 5.0}
     candidate = gate.Candidate("c" * 64, "5" * 64, None, "1" * 64, None)
     assert "no-judge" in gate.decide(figures, candidate, SETTINGS.gate).failed
 
@@ -196,6 +196,30 @@ def test_without_evaluation_prompts_nothing_is_measured_and_the_gate_holds(clone
     figures = evaluate(clone)
     assert figures["evaluate/prompts"] == 0
     assert {"few-prompts", "win-rate", "domains"} <= set(decide(clone, figures).failed)
+
+
+@pytest.mark.parametrize("file", ["pairs", "demonstrations"])
+def test_one_evaluation_row_among_those_that_train_is_a_leak(clone: Path, file: str) -> None:
+    jsonl.write(clone / "out" / "raters" / "flags.jsonl", [])
+    path = clone / "out" / "raters" / f"{file}.jsonl"
+    rows = list(jsonl.read(path))
+    clean = evaluate(clone)
+    assert (clean["evaluate/leaked_prompts"], clean["evaluate/judge_overlap"]) == (0, 0)
+    jsonl.write(path, [*rows, pair(7, "train") | {"response": "pay it"}])
+    found = evaluate(clone)
+    assert (found["evaluate/leaked_prompts"], found["evaluate/judge_overlap"]) == (1, 0)
+    assert "leak" in decide(clone, found).failed
+
+
+@pytest.mark.parametrize("file", ["pairs", "demonstrations"])
+def test_a_judge_that_learned_from_ppos_prompts_is_seen(clone: Path, file: str) -> None:
+    path = clone / "out" / "raters" / "pairs.jsonl"
+    jsonl.write(path, [*jsonl.read(path), pair(90, "judge"), pair(91, "judge")])
+    own = clone / "out" / "raters" / f"{file}.jsonl"
+    jsonl.write(own, [*jsonl.read(own), pair(91, "train") | {"response": "pay it"}])
+    figures = evaluate(clone)
+    assert figures["evaluate/judge_overlap"] == 1
+    assert "judge-overlap" in decide(clone, figures).failed
 
 
 def test_kl_is_the_sum_of_log_ratios_over_the_answer_alone() -> None:
@@ -269,7 +293,8 @@ def test_figures_of_a_table_by_hand() -> None:
 
 def test_every_figure_that_the_gate_reads_is_written(clone: Path) -> None:
     jsonl.write(clone / "out" / "raters" / "flags.jsonl", [])
-    figures = evaluate(clone) | {"reward/judge_accuracy_low": 0.6}
+    others = {"reward/judge_accuracy_low": 0.6, "raters/panel": 5.0, "raters/judge_overlap": 0.0}
+    figures = evaluate(clone) | others
     unmeasured = [r for r in decide(clone, figures).reasons if "was not measured" in r.text]
     assert unmeasured == []
 

@@ -26,6 +26,9 @@ GOOD = {
     "evaluate/leaked_prompts": 0.0,
     "evaluate/prompts": 512.0,
     "reward/judge_accuracy_low": 0.66,
+    "raters/panel": 5.0,
+    "raters/judge_overlap": 0.0,
+    "evaluate/judge_overlap": 0.0,
     "evaluate/win_rate_low": 0.71,
     "evaluate/domains": 2.0,
     "evaluate/win_rate_low/domain/legal": 0.62,
@@ -47,6 +50,7 @@ RULES = {
     "leak": ("evaluate/leaked_prompts", 1.0, 0.0, True),
     "few-prompts": ("evaluate/prompts", 19.0, 20.0, True),
     "no-judge": ("reward/judge_accuracy_low", 0.49, 0.5, False),
+    "judge-overlap": ("evaluate/judge_overlap", 1.0, 0.0, True),
     "win-rate": ("evaluate/win_rate_low", 0.48, 0.5, False),
     "domains": ("evaluate/domains", 3.0, 2.0, True),
     "domain/legal": ("evaluate/win_rate_low/domain/legal", 0.39, 0.4, True),
@@ -57,6 +61,12 @@ RULES = {
     "length": ("evaluate/length_ratio", 1.51, 1.5, True),
     "collapse": ("evaluate/distinct_ratio", 0.49, 0.5, True),
     "safety": ("evaluate/safety_violations", 1.0, 0.0, True),
+}
+
+#: Figures that two of these rules read besides.
+SECOND = {
+    "no-judge": ("raters/panel", 0.0, 1.0, True),
+    "judge-overlap": ("raters/judge_overlap", 1.0, 0.0, True),
 }
 
 
@@ -101,7 +111,8 @@ def test_a_missing_figure_fails_its_rule(rule: str) -> None:
 def test_nan_and_infinity_hold_wherever_they_stand(figure: str, value: float) -> None:
     decision = decide(GOOD | {figure: value}, "safety")
     assert decision.outcome == "held"
-    readers = {rule for rule, (read, *_) in RULES.items() if read == figure}
+    every = [*RULES.items(), *SECOND.items()]
+    readers = {rule for rule, (read, *_) in every if read == figure}
     assert {"finite"} | readers <= {r.rule for r in decision.reasons if not r.passed}
     jsonl.dumps(decision.record())
 
@@ -109,6 +120,20 @@ def test_nan_and_infinity_hold_wherever_they_stand(figure: str, value: float) ->
 @pytest.mark.parametrize("value", ["0.9", None, True, 10**400])
 def test_what_is_no_number_is_not_finite(value: float) -> None:
     assert "finite" in decide(GOOD | {"evaluate/win_rate_low": value}).failed
+
+
+@pytest.mark.parametrize("rule", SECOND)
+def test_the_second_figure_of_a_rule_stops_it_too(rule: str) -> None:
+    figure, bad, limit, _ = SECOND[rule]
+    assert decide(GOOD | {figure: bad}).failed == (rule,)
+    assert decide(GOOD | {figure: limit}).outcome == "promoted"
+    missing = {name: value for name, value in GOOD.items() if name != figure}
+    assert decide(missing).failed == (rule,)
+
+
+def test_a_small_team_may_say_that_it_has_no_panel() -> None:
+    small = SETTINGS.model_copy(update={"min_panel": 0})
+    assert gate.decide(GOOD | {"raters/panel": 0.0}, CANDIDATE, small).outcome == "promoted"
 
 
 def test_no_figures_at_all_hold() -> None:

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import pytest
-
-from roundhouse.heldout import choose, flags, key_of, leaked
+from roundhouse.heldout import choose, flags, key_of, keys, leaked
 
 
 def row(prompt: str, domain: str = "legal", side: str = "eval", **more: Any) -> dict[str, Any]:
@@ -64,8 +62,13 @@ def test_a_text_flagged_twice_is_one_case_and_training_flags_are_none() -> None:
     ]
 
 
-@pytest.mark.parametrize("side", ["train", "judge"])
-def test_an_evaluation_prompt_that_also_trains_is_a_leak(side: str) -> None:
-    clean = [row("Q"), row("Q"), row("R", side=side)]
-    assert leaked(clean) == 0
-    assert leaked([*clean, row("  q", side=side)]) == 1
+def test_a_prompt_that_measures_and_trains_is_a_leak_whatever_its_rows_say() -> None:
+    rows = [row("Q"), row("Q"), row("R", side="train")]
+    asked = choose(rows, 10, set())
+    trained = keys([row("R")["prompt"], row("S")["prompt"]])
+    assert leaked(rows, asked, trained) == 0
+    assert leaked(rows, asked, trained | keys([row("  q")["prompt"]])) == 1
+    # A row that is on the wrong side, or a prompt that was chosen from there.
+    assert leaked([*rows, row("S")], asked, trained) == 1
+    wrong = choose([row("R")], 10, set())
+    assert leaked(rows, wrong, trained) == 1

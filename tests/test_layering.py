@@ -71,7 +71,7 @@ def test_flows_hold_no_learning_and_no_frames() -> None:
 
 @pytest.mark.parametrize(
     ("package", "owner"),
-    [("mlflow", "src/roundhouse/tracking.py"), ("sqlalchemy", "src/roundhouse/ledger/")],
+    [("mlflow", "src/roundhouse/tracking/"), ("sqlalchemy", "src/roundhouse/ledger/")],
 )
 def test_one_owner_a_tool(package: str, owner: str) -> None:
     importers = _importers([*CORE, *TASKS, *FLOWS], package)

@@ -1,13 +1,18 @@
 """Model folders that may not be loaded are refused in one line, before torch is imported."""
 
 import json
-import shutil
+import pickle
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from roundhouse import model_folder
+from roundhouse import chat_template, model_folder, weights
 from roundhouse.errors import ModelError
+from roundhouse.learn import tokenizer
 
 
 @pytest.fixture
@@ -15,11 +20,28 @@ def folder(tmp_path: Path) -> Path:
     """A small folder that passes."""
     made = tmp_path / "model"
     made.mkdir()
-    (made / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    data = len(header).to_bytes(8, "little") + header + bytes(8)
-    (made / "model.safetensors").write_bytes(data)
+    (made / "config.json").write_text('{"model_type": "llama", "vocab_size": 2}', encoding="utf-8")
+    write(made, {"w": entry(0, 8)}, bytes(8))
     return made
+
+
+def entry(first: int, last: int, shape: Any = (2,), dtype: str = "F32") -> dict[str, Any]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [first, last]}
+
+
+def write(
+    folder: Path, header: Any, data: bytes, length: int | None = None, name: str = "model"
+) -> None:
+    """A safetensors file with any header at all; `length` is what it claims the header has."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    size = len(text) if length is None else length
+    (folder / f"{name}.safetensors").write_bytes(size.to_bytes(8, "little") + text + data)
+
+
+def refused(folder: Path, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason) as caught:
+        model_folder.check(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_sound_folder_passes(folder: Path) -> None:
@@ -31,44 +53,268 @@ def test_the_real_model_passes(shared: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no such model folder; check model\.base"):
-        model_folder.check(tmp_path / "none")
+    refused(tmp_path / "none", r"no such model folder; check model\.base")
 
 
 @pytest.mark.parametrize("keep", [4, 60, -1])
 def test_cut_off_weights_are_refused(folder: Path, keep: int) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ModelError, match="cut off"):
-        model_folder.check(folder)
+    refused(folder, "cut off")
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x80\x04pickle is not read", bytes(64), (2).to_bytes(8, "little") + b"[]"],
-    ids=["empty", "pickle", "zeros", "list"],
+    [
+        b"",
+        pickle.dumps({"w": [1.0]}, protocol=4),
+        bytes(64),
+        (2).to_bytes(8, "little") + b"[]",
+        (40_000).to_bytes(8, "little") + b"[" * 40_000,
+    ],
+    ids=["empty", "pickle", "zeros", "list", "deep"],
 )
 def test_other_bytes_are_refused(folder: Path, data: bytes) -> None:
     (folder / "model.safetensors").write_bytes(data)
-    with pytest.raises(ModelError, match="not a safetensors file"):
-        model_folder.check(folder)
+    refused(folder, "not a safetensors file")
 
 
-def test_a_header_that_lies_about_its_file_is_refused(folder: Path) -> None:
-    with (folder / "model.safetensors").open("ab") as file:
-        file.write(b"hidden")
-    with pytest.raises(ModelError, match="6 bytes too long"):
-        model_folder.check(folder)
+BIG = weights.MAX_HEADER + 1
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "reason"),
+    [
+        ({"w": entry(0, 8)}, 14, "6 bytes too long"),
+        ({"w": entry(0, 80, [20])}, 8, "cut off: 8 of 80 bytes"),
+        ({"w": entry(0, 8), "x": entry(4, 12)}, 12, "'w' and 'x' share bytes"),
+        ({"w": entry(0, 8), "x": entry(0, 8)}, 8, "'w' and 'x' share bytes"),
+        ({"w": entry(0, 8), "x": entry(12, 20)}, 20, "4 bytes belong to no tensor"),
+        ({"w": entry(4, 12)}, 12, "4 bytes belong to no tensor"),
+        ({"w": entry(0, 8, [3])}, 8, "not as many bytes"),
+        ({"w": entry(0, 8, [2], "F64")}, 8, "not as many bytes"),
+        ({"w": entry(0, 8, [1 << 62, 4])}, 8, "not as many bytes"),
+        ({"w": entry(8, 0)}, 8, "not as many bytes"),
+        ({"w": entry(0, 8, [-2])}, 8, "no sizes and offsets"),
+        ({"w": entry(-8, 0)}, 8, "no sizes and offsets"),
+        ({"w": entry(0, 8, [2.0])}, 8, "no sizes and offsets"),
+        ({"w": entry(0, 8, [True, 2])}, 8, "no sizes and offsets"),
+        ({"w": entry(0, 8, [8], "OBJECT")}, 8, "unknown type 'OBJECT'"),
+        (b'{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "w": 1}', 8, "twice"),
+        ({"w": {"dtype": "F32"}}, 8, "not a safetensors file"),
+        ({"w": entry(0, 8) | {"data_offsets": [0, 4, 8]}}, 8, "not a safetensors file"),
+        ({"w": 7}, 8, "not a safetensors file"),
+    ],
+)
+def test_a_header_that_lies_is_refused(folder: Path, header: Any, size: int, reason: str) -> None:
+    write(folder, header, bytes(size))
+    refused(folder, reason)
+
+
+@pytest.mark.parametrize("length", [1 << 20, 1 << 40, (1 << 64) - 1])
+def test_a_header_of_impossible_length_is_not_read(folder: Path, length: int) -> None:
+    write(folder, {"w": entry(0, 8)}, bytes(8), length)
+    refused(folder, "cut off in its header")
+
+
+def test_a_header_of_possible_but_absurd_length_is_not_read(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    with path.open("wb") as file:
+        file.write(BIG.to_bytes(8, "little"))
+        file.truncate(BIG + 100)
+    refused(folder, "no model's")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "bits"),
+    [("F32", 4, 0x7FC00000), ("F32", 4, 0xFF800000), ("F64", 8, 0x7FF0000000000000),
+     ("F16", 2, 0x7E00), ("F16", 2, 0xFC00), ("BF16", 2, 0x7F80)],
+)  # fmt: skip
+def test_one_weight_that_is_not_finite_is_found(
+    folder: Path, dtype: str, size: int, bits: int
+) -> None:
+    good = {"F32": 0x7F7FFFFF, "F64": 0x7FEFFFFFFFFFFFFF, "F16": 0x7BFF, "BF16": 0x7F7F}[dtype]
+    values = [good.to_bytes(size, "little")] * 2
+    header = {"v": entry(0, 2 * size, [2], dtype), "w": entry(2 * size, 4 * size, [2], dtype)}
+    write(folder, header, b"".join(values * 2))
+    model_folder.check(folder)
+    model_folder.check_finite(folder)
+    write(folder, header, b"".join([*values, values[0], bits.to_bytes(size, "little")]))
+    with pytest.raises(ModelError, match=r"'w' holds NaN or infinity"):
+        model_folder.check_finite(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "model.PT", "training_args.bin", "a/b.pkl", "data.npy"]
+)
+def test_nothing_pickled_may_lie_beside_the_weights(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"x")
+    refused(folder, "pickled or old weights are not read")
+
+
+def test_a_disguised_pickle_is_known_by_its_bytes(folder: Path) -> None:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        (folder / "tokenizer.model").write_bytes(pickle.dumps(["x"], protocol=protocol))
+        refused(folder, "a pickle, whatever its name says")
+    with zipfile.ZipFile(folder / "tokenizer.model", "w") as file:
+        file.writestr("data.pkl", pickle.dumps(["x"]))
+    refused(folder, "a ZIP file, whatever its name says")
 
 
 def test_pickled_weights_are_not_weights(folder: Path) -> None:
-    shutil.move(folder / "model.safetensors", folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"no \*\.safetensors"):
-        model_folder.check(folder)
+    (folder / "model.safetensors").rename(folder / "model.weights")
+    refused(folder, r"no \*.safetensors")
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
-def test_code_of_the_models_own_is_refused(folder: Path, name: str) -> None:
-    (folder / name).write_text('{"auto_map": {"AutoModel": "evil.Model"}}', encoding="utf-8")
-    with pytest.raises(ModelError, match=f"{name} asks for code of its own"):
-        model_folder.check(folder)
+@pytest.mark.parametrize(
+    "asks",
+    [
+        {"auto_map": {"AutoModel": "evil.Model"}},
+        {"text_config": {"deep": [{"auto_map": {"AutoModel": "other/repo--evil.Model"}}]}},
+        {"trust_remote_code": True},
+        {"custom_pipelines": {"x": {"impl": "evil.Pipeline"}}},
+        {"custom_generate": "other/repo"},
+    ],
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_code_of_the_models_own_is_refused(folder: Path, name: str, asks: dict[str, Any]) -> None:
+    (folder / name).write_text(json.dumps(asks), encoding="utf-8")
+    refused(folder, f"{name} asks for code of its own")
+
+
+def test_a_kernel_from_the_hub_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text('{"attn_implementation": "other/kernel"}', "utf-8")
+    refused(folder, "asks for code from the hub")
+
+
+@pytest.mark.parametrize("name", ["modeling_x.py", "lib/native.so", "setup.sh"])
+def test_code_is_refused_even_if_nothing_asks_for_it(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("raise SystemExit('ran')", encoding="utf-8")
+    refused(folder, "code of the model's own is not loaded")
+
+
+def test_an_adapter_is_refused(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "x/y"}', "utf-8")
+    refused(folder, "an adapter")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "notes.txt", "more"])
+def test_a_link_out_of_the_folder_is_not_followed(folder: Path, name: str) -> None:
+    outside = folder.parent / "outside"
+    if name == "more":
+        outside.mkdir()
+    elif name == "model.safetensors":
+        (folder / name).rename(outside)
+    else:
+        outside.write_text("{}", encoding="utf-8")
+    (folder / name).symlink_to(outside)
+    refused(folder, "leads out of the model's folder")
+
+
+def test_a_link_within_the_folder_is_followed_and_a_broken_one_is_not(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "weights")
+    (folder / "model.safetensors").symlink_to("weights")
+    model_folder.check(folder)
+    (folder / "weights").unlink()
+    refused(folder, "not a plain file")
+
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize(
+    ("index", "reason"),
+    [
+        ({"weight_map": {"w": "../model.safetensors"}}, "'w' is not in '../model.safetensors'"),
+        ({"weight_map": {"w": "model-2.safetensors"}}, "'w' is not in 'model-2"),
+        ({"weight_map": {"v": "model.safetensors"}}, "'v' is not in"),
+        ({"weight_map": ["w"]}, "no weight_map"),
+        ({}, "no weight_map"),
+    ],
+)
+def test_a_list_of_shards_names_what_is_there(
+    folder: Path, index: dict[str, Any], reason: str
+) -> None:
+    (folder / INDEX).write_text('{"weight_map": {"w": "model.safetensors"}}', encoding="utf-8")
+    model_folder.check(folder)
+    (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
+    refused(folder, reason)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"vocab_size": 1 << 40}, {"text_config": {"hidden_size": 3}}, {"num_hidden_layers": 10**7}],
+)
+def test_a_configuration_larger_than_its_weights_is_refused(
+    folder: Path, sizes: dict[str, Any]
+) -> None:
+    (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
+    refused(folder, "config.json says")
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"a": "\xff"}'.encode("latin-1")])
+def test_a_broken_configuration_is_refused(folder: Path, text: str | bytes) -> None:
+    data = text if isinstance(text, bytes) else text.encode()
+    (folder / "config.json").write_bytes(data)
+    refused(folder, "not readable as JSON")
+
+
+def test_a_huge_configuration_is_not_read(folder: Path) -> None:
+    with (folder / "config.json").open("r+b") as file:
+        file.truncate(5_000_000)
+    refused(folder, "larger than")
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ ''.__class__.__mro__ }}", "the inside of an object"),
+        ("{{ ''['__cla' ~ 'ss__'] }}", "the inside of an object"),
+        ("{{ messages | attr('x') }}", "the inside of an object"),
+        ("{{ cycler._x }}", "the inside of an object"),
+        ("{% include '/etc/passwd' %}", "other files"),
+        ("{% import 'x' as y %}", "other files"),
+        ("{% extends 'x' %}", "other files"),
+        ("{% for m in messages %}", "cannot be read"),
+        ("x" * 200_000, "longer than"),
+    ],
+)
+@pytest.mark.parametrize("place", ["tokenizer", "list", "file"])
+def test_a_chat_template_that_reaches_out_is_refused(
+    folder: Path, template: str, reason: str, place: str
+) -> None:
+    if place == "file":
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    else:
+        given = template if place == "tokenizer" else [{"name": "default", "template": template}]
+        text = json.dumps({"chat_template": given})
+        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    refused(folder, f"the chat template in .*{reason}")
+
+
+def test_templates_in_use_pass() -> None:
+    usual = (
+        "{%- if tools %}{{- tools | tojson }}{%- endif %}{% for m in messages %}"
+        "{% if m.role == 'x' %}{{ raise_exception('no') }}{% continue %}{% endif %}"
+        "{% generation %}{{ '<|im_start|>' + m['role'] + m.content | trim }}{% endgeneration %}"
+        "{% endfor %}{% set ns = namespace(found=false) %}"
+    )
+    for text in (usual, tokenizer.TEMPLATE, tokenizer.PLAIN_TEMPLATE):
+        assert chat_template.problem(text) is None
+
+
+def test_a_folder_is_refused_without_torch_and_transformers(folder: Path) -> None:
+    (folder / "evil.pkl").write_bytes(b"x")
+    code = (
+        "import sys; from pathlib import Path; from roundhouse import model_folder, errors\n"
+        "try: model_folder.check(Path(sys.argv[1]))\n"
+        "except errors.ModelError as e: print(e)\n"
+        "assert not {'torch', 'transformers', 'numpy', 'safetensors'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1

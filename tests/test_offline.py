@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[1]
 MLFLOW = """
 from pathlib import Path
 from roundhouse.tracking import Tracker
-tracker = Tracker("sqlite:///" + str(Path("state/mlflow/mlflow.db").absolute()))
+tracker = Tracker("sqlite:///" + str(Path("state/mlflow/mlflow.db").absolute()), "l")
 run = tracker.round_run(1, {}, {"seed": 1})
 Path("model").mkdir()
 Path("model/config.json").write_text("{}")

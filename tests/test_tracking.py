@@ -24,6 +24,7 @@ from roundhouse.tracking import Tracker
 
 PROBE = "What should a customer know about late payment?"
 DIGEST = "0123456789abcdef0123456789abcdef.dir"
+LEDGER = "0" * 32
 SETTINGS = {"seed": 17, "ppo": {"steps": 3, "lr": 0.0005}, "probes": [PROBE]}
 
 
@@ -40,7 +41,7 @@ def client(store: str) -> MlflowClient:
 @pytest.fixture
 def tracker(store: str, request: pytest.FixtureRequest) -> Tracker:
     """One experiment a test, in one store: making a store takes seconds."""
-    return Tracker(store, request.node.name)
+    return Tracker(store, LEDGER, request.node.name)
 
 
 @pytest.fixture
@@ -82,7 +83,8 @@ def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, s
     data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
     tracker.finish_stage(stage, folder, cached=False, data=data)
     version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
-    tracker.set_alias(f"m{number}", "champion", version)
+    tracker.decided(f"m{number}", version, "promoted")
+    assert tracker.show_champion(f"m{number}", version)
     late = {"commit": "abc123"}
     tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0}, late)
     return run, stage, version
@@ -111,7 +113,7 @@ def test_everything_twice_makes_everything_once(
     tracker: Tracker, store: str, client: MlflowClient, folder: Path
 ) -> None:
     first = whole_round(tracker, folder)
-    again = whole_round(Tracker(store, tracker.experiment), folder)
+    again = whole_round(Tracker(store, LEDGER, tracker.experiment), folder)
     assert again == first
     assert len(runs(client, tracker)) == 2
     assert len(client.search_model_versions("name = 'm1'")) == 1
@@ -162,8 +164,8 @@ def test_lines_written_while_a_stage_runs_arrive_once_though_processes_die(
         file.write(line(1, {"sft/loss": 3.0}, time=1767229999.0))
         file.write(line(2, {"sft/loss": 2.0}, time=1767229999.5))
         file.write('{"step": 3,')
-    Tracker(store, tracker.experiment).stream(stage, journal)
-    Tracker(store, tracker.experiment).stream(stage, journal)
+    Tracker(store, LEDGER, tracker.experiment).stream(stage, journal)
+    Tracker(store, LEDGER, tracker.experiment).stream(stage, journal)
     history = client.get_metric_history(stage, "sft/loss")
     assert [(m.step, m.value, m.timestamp) for m in history] == [
         (1, 3.0, 1767225601000),
@@ -180,7 +182,7 @@ def test_a_stage_that_starts_a_new_journal_doubles_nothing(
     tracker.stream(stage, journal)
     later = [line(step, {"sft/loss": 4.0 - step}, time=1767300000.0 + step) for step in (1, 2, 3)]
     write_journal(journal, later)
-    Tracker(store, tracker.experiment).stream(stage, journal)
+    Tracker(store, LEDGER, tracker.experiment).stream(stage, journal)
     history = client.get_metric_history(stage, "sft/loss")
     assert [(m.step, m.value) for m in history] == [(1, 3.0), (2, 2.0), (3, 1.0)]
 
@@ -245,7 +247,7 @@ def closed_port() -> Iterator[int]:
 
 
 def test_an_absent_server_is_one_line_and_is_not_asked_at_once_again(closed_port: int) -> None:
-    away = Tracker(f"http://user:secret@127.0.0.1:{closed_port}")
+    away = Tracker(f"http://user:secret@127.0.0.1:{closed_port}", LEDGER)
     with pytest.raises(TrackingError) as first:
         away.round_run(1, {}, {})
     assert "\n" not in str(first.value)
@@ -306,7 +308,7 @@ def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
     server: Server, folder: Path
 ) -> None:
     server.start()
-    tracker = Tracker(server.uri)
+    tracker = Tracker(server.uri, LEDGER)
     run = tracker.round_run(1, {"data_version": DIGEST}, SETTINGS)
     stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
     tracker.stream(stage, folder / "logs" / "ppo.jsonl")
@@ -314,8 +316,8 @@ def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
     with pytest.raises(TrackingError):
         tracker.finish_stage(stage, folder)
     server.start()
-    first = whole_round(Tracker(server.uri), folder)
-    again = whole_round(Tracker(server.uri), folder)
+    first = whole_round(Tracker(server.uri, LEDGER), folder)
+    again = whole_round(Tracker(server.uri, LEDGER), folder)
     assert first == again == (run, stage, first[2])
     client = MlflowClient(server.uri, server.uri)
     assert len(runs(client, tracker)) == 2

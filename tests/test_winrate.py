@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from roundhouse.winrate import Bootstrap, by_domain, interval, win
+from roundhouse.metrics import domain_part
+from roundhouse.winrate import OTHER, Bootstrap, by_domain, interval, win
 
 BOOTSTRAP = Bootstrap(draws=2000, confidence=0.95, seed=17)
 
@@ -61,12 +62,21 @@ def test_domains_are_judged_together() -> None:
     assert corrected.high > alone.high
 
 
+def test_a_domain_called_other_is_not_the_pool_of_small_ones() -> None:
+    domains = [domain_part(name) for name in ["other"] * 30 + ["other-"] * 30 + ["a"] * 20]
+    found = by_domain([1.0] * 60 + [0.0] * 20, domains, BOOTSTRAP, 25)
+    assert {name: (n, i.value) for name, (n, i) in found.items()} == {"other": (60, 1.0)}
+    found = by_domain([1.0] * 60 + [0.0] * 20 + [0.0] * 5, [*domains, *["b"] * 5], BOOTSTRAP, 25)
+    assert found[OTHER][0] == 25
+    assert domain_part(OTHER) != OTHER
+
+
 def test_small_domains_are_pooled_and_too_small_a_pool_is_left_out() -> None:
     domains = ["big"] * 30 + ["a"] * 12 + ["b"] * 12
     found = by_domain([1.0] * 30 + [0.0] * 24, domains, BOOTSTRAP, 20)
     assert {name: (n, i.value) for name, (n, i) in found.items()} == {
         "big": (30, 1.0),
-        "other": (24, 0.0),
+        "other-": (24, 0.0),
     }
     assert list(by_domain([1.0] * 42, domains[:42], BOOTSTRAP, 20)) == ["big"]
     assert by_domain([1.0] * 12, domains[:12], BOOTSTRAP, 20) == {}

@@ -39,11 +39,17 @@ MLFLOW = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 
-#: Prefect: its own server needs more than the default 20 s to start on a busy machine, and a flow
-#: run tells every 30 s that it lives, so that a dead one is noticed.
+#: Prefect: its own server needs more than the default 20 s to start on a busy machine. A flow run
+#: holds a lease on its place in the deployment's limit: by default the server forgets all leases
+#: when it is started again, and the run is then stopped. A client that had an answer once waits for
+#: a server that is away up to four minutes (2 + 4 + ... + 128 s).
 PREFECT = {
     "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_CLIENT_MAX_RETRIES": "7",
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
 

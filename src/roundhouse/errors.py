@@ -12,6 +12,7 @@
     ├── ModelError                  2   a model folder is missing, damaged or unsafe
     ├── DataError                   1   bytes differ from the record that was made of them
     ├── StorageError                1   the disk is full, or fails
+    ├── RemoteError                 1   DVC's or git's remote is away or refuses
     ├── StageError                  1   a stage's process ended badly
     ├── TrackingError               1   MLflow did not take something; a round goes on without it
     ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
@@ -78,6 +79,10 @@ class DataError(RoundhouseError):
 
 class StorageError(RoundhouseError):
     """The disk is full, or fails; the message names the path and what was to be written."""
+
+
+class RemoteError(RoundhouseError):
+    """A store of published bytes (DVC's remote or cache), or the git remote, is away or refuses."""
 
 
 class StageError(RoundhouseError):

@@ -23,7 +23,7 @@ from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_folder
 from roundhouse.heldout import Prompt, Row
 from roundhouse.journal import Log
-from roundhouse.learn import models, optimizers, reward_model, sampling, text
+from roundhouse.learn import models, optimizers, ppo, reward, reward_model, sampling, sft, text
 from roundhouse.learn.accuracy import Interval
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
@@ -64,11 +64,29 @@ def run(root: Path, settings: Settings, seed: int, champion: str | None, log: Lo
     bootstrap = Bootstrap(settings.evaluate.bootstrap_draws, settings.evaluate.confidence, seed)
     verdicts = check_safety(flags, table, settings.gate.flagged_similarity)
     figures = measure(table, bootstrap, settings.gate.min_prompts) | safety.figures(verdicts)
-    figures["evaluate/leaked_prompts"] = float(heldout.leaked(rows))
+    figures |= independence(rows, prompts, raters)
     out = root / "out" / "evaluate"
     jsonl.write(out / "answers.jsonl", table)
     jsonl.write_json(out / "safety.json", safety.record(verdicts, settings.gate.flagged_similarity))
     jsonl.write_json(out / "figures.json", figures)
+
+
+def independence(rows: Sequence[Row], prompts: Sequence[Prompt], raters: Path) -> dict[str, float]:
+    """Figures that are 0 where what measures is apart from what trains.
+
+    What the stages learned from is asked of the functions by which they chose it, not of the
+    sides that the rows bear.
+    """
+    pairs = reward.pairs_by_side(raters)
+    judge = heldout.keys(pair.prompt for pair in pairs["judge"])
+    rewarded = heldout.keys(pair.prompt for pair in pairs["train"])
+    rewarded |= heldout.keys(ppo.training_prompts(raters))
+    shown = heldout.keys(one.prompt for one in sft.demonstrations(raters, "train"))
+    leaked = heldout.leaked(rows, prompts, judge | rewarded | shown)
+    return {
+        "evaluate/leaked_prompts": float(leaked),
+        "evaluate/judge_overlap": float(len(judge & rewarded)),
+    }
 
 
 def hold(

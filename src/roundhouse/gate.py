@@ -65,13 +65,6 @@ _RULES = (
         "evaluation prompts:",
     ),
     _Rule(
-        "no-judge",
-        "reward/judge_accuracy_low",
-        "above",
-        lambda settings: settings.min_judge_accuracy,
-        "lower bound of the judge's accuracy on held-out pairs",
-    ),
-    _Rule(
         "win-rate",
         "evaluate/win_rate_low",
         "above",
@@ -249,6 +242,8 @@ def _verdicts(
     yield _smoke(candidate)
     yield _baseline(figures.get("evaluate/against_champion"), candidate)
     yield _same_model(figures.get("evaluate/identical"), candidate)
+    yield _judge(figures, settings)
+    yield _judge_overlap(figures)
     for name, figure, relation, limit, what in _RULES:
         yield _compare(name, figures.get(figure), relation, limit(settings), what)
     yield from _domains(figures, 0.5 - settings.domain_margin)
@@ -305,6 +300,30 @@ def _same_model(identical: float | None, candidate: Candidate) -> Reason:
         return Reason("same-model", False, None, 1.0, text)
     text = f"{identical:.4g} of the answers are equal to the baseline's"
     return Reason("same-model", identical < 1, identical, 1.0, text)
+
+
+def _judge(figures: Mapping[str, float], settings: GateSettings) -> Reason:
+    """A judge is somebody else than who taught the reward model, and knows better than chance."""
+    seats = figures.get("raters/panel")
+    what = "raters on the judge's panel:"
+    panel = _compare("no-judge", seats, "at least", settings.min_panel, what)
+    if not panel.passed:
+        return panel
+    accuracy, limit = figures.get("reward/judge_accuracy_low"), settings.min_judge_accuracy
+    what = "lower bound of the judge's accuracy on held-out pairs"
+    return _compare("no-judge", accuracy, "above", limit, what)
+
+
+def _judge_overlap(figures: Mapping[str, float]) -> Reason:
+    """Prompts and raters from which both the judge and PPO's reward (or PPO) learned."""
+    found = [
+        _compare("judge-overlap", figures.get(figure), "at most", 0, what)
+        for figure, what in (
+            ("evaluate/judge_overlap", "prompts that taught the judge and the reward or PPO:"),
+            ("raters/judge_overlap", "raters who taught the judge and the reward:"),
+        )
+    ]
+    return next((reason for reason in found if not reason.passed), found[0])
 
 
 def _domains(figures: Mapping[str, float], floor: float) -> Iterator[Reason]:

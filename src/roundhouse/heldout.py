@@ -4,7 +4,7 @@ Pure functions on the rows that the stage raters wrote (pairs, demonstrations, f
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -54,10 +54,21 @@ def flags(rows: Iterable[Row]) -> list[Flag]:
     return [Flag(key, text, sorted(set(ids))) for (key, _), (text, ids) in sorted(found.items())]
 
 
-def leaked(rows: Sequence[Row]) -> int:
-    """Evaluation prompts that are on the training or the judge's side too; there should be none."""
+def leaked(rows: Iterable[Row], prompts: Iterable[Prompt], trained: Collection[str]) -> int:
+    """How many prompts measure and train too; there should be none.
+
+    Args:
+        rows: of the stage raters; those of the side eval may measure, now or in a later round.
+        prompts: those that measure in this round.
+        trained: keys of the prompts that any model of this round learned from.
+    """
     measured = {key_of(row) for row in rows if row["side"] == "eval"}
-    return len(measured & {key_of(row) for row in rows if row["side"] != "eval"})
+    return len((measured | {prompt.key for prompt in prompts}) & set(trained))
+
+
+def keys(messages: Iterable[list[dict[str, str]]]) -> frozenset[str]:
+    """The keys of prompts, each once."""
+    return frozenset(prompt_key({"prompt": prompt}) for prompt in messages)
 
 
 def key_of(row: Row) -> str:

@@ -57,6 +57,18 @@ def children(parent: int) -> list[int]:
     return found
 
 
+def birth(pid: int) -> str | None:
+    """Start time of a live process in clock ticks since boot: with its id, it names it for good.
+
+    None where it is gone, dead but not yet collected by its parent, or the system has no /proc.
+    """
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return None
+    return None if status[0] in "ZX" else status[19]
+
+
 def ask(pids: list[int], number: signal.Signals = signal.SIGTERM) -> None:
     """Sends a signal to processes, some of which may be gone."""
     for pid in pids:

@@ -67,6 +67,7 @@ def note(
     reasons: Sequence[str],
     figures: Mapping[str, float],
     times: Mapping[str, float],
+    simulation: Mapping[str, float] | None = None,
 ) -> str:
     """What MLflow shows on top of a round's run, in Markdown: decision, reasons, figures, times."""
     head = [f"**{decision}**" + (": " + "; ".join(reasons) if reasons else "")]
@@ -75,6 +76,24 @@ def note(
         for name in ("data_version", "commit")
         if f"roundhouse.{name}" in known
     ]
+    if page := known.get("roundhouse.prefect"):
+        made_of.append(f"[flow run in Prefect]({page})")
+    spent = ", ".join(
+        f"{name.removeprefix('seconds/')} {value:.0f}" for name, value in times.items()
+    )
+    truth = ["**SIMULATION**: the truth, which no decision sees", "", *_table(simulation or {})]
+    blocks = [
+        head,
+        [" · ".join(made_of)] if made_of else [],
+        _table(figures),
+        truth if simulation else [],
+        [f"Seconds: {spent}"] if times else [],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)[:MAX_NOTE]
+
+
+def _table(figures: Mapping[str, float]) -> list[str]:
+    """Figures with their intervals, without those of single domains."""
     table = ["| figure | value | interval |", "| --- | ---: | --- |"]
     for name, value in figures.items():
         if "/domain/" in name or name.endswith(("_low", "_high")):
@@ -82,16 +101,7 @@ def note(
         ends = [figures.get(f"{name}_{end}") for end in ("low", "high")]
         interval = " to ".join(f"{end:.4g}" for end in ends if end is not None)
         table.append(f"| {name} | {value:.4g} | {interval} |")
-    spent = ", ".join(
-        f"{name.removeprefix('seconds/')} {value:.0f}" for name, value in times.items()
-    )
-    blocks = [
-        head,
-        [" · ".join(made_of)] if made_of else [],
-        table,
-        [f"Seconds: {spent}"] if times else [],
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block)[:MAX_NOTE]
+    return table
 
 
 def figures(folder: Path, stage: str) -> dict[str, float]:

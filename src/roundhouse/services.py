@@ -48,6 +48,7 @@ class Plan:
         timezone: the cron expression's, an IANA name.
         prefect_port: on loopback.
         mlflow_port: on loopback.
+        on_feedback: a round starts when this many new rows have come; None: never for that.
     """
 
     cron: str | None = None
@@ -55,6 +56,7 @@ class Plan:
     timezone: str = "UTC"
     prefect_port: int = 4200
     mlflow_port: int = 5000
+    on_feedback: int | None = None
 
     @property
     def prefect(self) -> str:
@@ -179,12 +181,7 @@ class Machine:
         plan = self.plan
         say(f"Prefect  {plan.prefect}   rounds, their steps and logs, the schedule")
         say(f"MLflow   {self.mlflow}   figures, plots and models of all rounds")
-        few = f"; skipped below {plan.min_feedback} new rows" if plan.min_feedback else ""
-        say(
-            f'schedule: "{plan.cron}" ({plan.timezone}){few}'
-            if plan.cron
-            else "no schedule (--cron)"
-        )
+        say(_when(plan))
         say(f"logs in {self.root / 'state' / 'logs'}; Ctrl-C ends all of it")
 
     def stop(self) -> None:
@@ -251,6 +248,17 @@ class Machine:
         return environment(self.root) | self._servers() | own
 
 
+def _when(plan: Plan) -> str:
+    """When rounds start, in one line."""
+    found = []
+    if plan.cron:
+        few = f"; skipped below {plan.min_feedback} new rows" if plan.min_feedback else ""
+        found.append(f'"{plan.cron}" ({plan.timezone}){few}')
+    if plan.on_feedback:
+        found.append(f"whenever {plan.on_feedback} new rows have come")
+    return f"schedule: {', and '.join(found) or 'none (--cron, --on-feedback)'}"
+
+
 def _prefect(plan: Plan) -> list[str]:
     address = ["--host", HOST, "--port", str(plan.prefect_port)]
     return ["-m", "prefect", "server", "start", *address]
@@ -274,6 +282,8 @@ def _runner(root: Path, plan: Plan) -> list[str]:
         command += ["--cron", plan.cron]
     if plan.min_feedback is not None:
         command += ["--min-feedback", str(plan.min_feedback)]
+    if plan.on_feedback is not None:
+        command += ["--on-feedback", str(plan.on_feedback)]
     return command
 
 

@@ -57,6 +57,8 @@ class ModelSettings(Block):
 
     base: Annotated[str, Field(min_length=1)]
     """`scratch`, or the folder or hub name of a Hugging Face causal language model."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None
+    """Commit that a hub name stays at (40 hexadecimal digits); null for a folder or `scratch`."""
     scratch: ScratchModel
     """Shape of the from-scratch model."""
     prompt_tokens: Count
@@ -65,6 +67,12 @@ class ModelSettings(Block):
     """Longest response, in tokens, in training and sampling."""
     threads: WholeNumber
     """Threads of a training process; 0 takes every core."""
+
+    @model_validator(mode="after")
+    def _scratch_has_no_revision(self) -> Self:
+        if self.base == "scratch" and self.revision is not None:
+            raise ValueError("model.revision pins a hub name, and scratch is none: set it to null")
+        return self
 
 
 class SplitSettings(Block):
@@ -236,6 +244,9 @@ class GateSettings(Block):
     """Fewest evaluation prompts that a win rate is believed from; smaller domains are pooled."""
     min_judge_accuracy: Share
     """The judge's lower bound on held-out pairs must exceed this, or the round holds: no-judge."""
+    min_panel: WholeNumber
+    """Fewest raters on the judge's panel, or the round holds: no-judge. 0 lets a team that is too
+    small for a panel go on with a judge that learned from the same raters."""
     max_kl: Positive
     """KL divergence of the challenger from its reference, in nats an answer."""
     min_eos_rate: Share
@@ -291,9 +302,9 @@ class ScheduleSettings(Block):
     """When a scheduled round is worth running."""
 
     min_feedback: WholeNumber
+    """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
     max_tries: Count
     """How often the schedule takes up a round that did not end, before it starts a new one."""
-    """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
 
 
 class IngestSettings(Block):

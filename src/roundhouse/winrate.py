@@ -13,8 +13,9 @@ import numpy as np
 
 from roundhouse.learn.accuracy import Interval, mean_by_group
 
-#: Where prompts of domains too small to be judged by themselves are counted.
-OTHER = "other"
+#: Where prompts of domains too small to be judged by themselves are counted. No domain's name can
+#: be this one: `metrics.domain_part` takes such a mark off its end.
+OTHER = "other-"
 
 
 class Bootstrap(NamedTuple):
@@ -59,7 +60,7 @@ def by_domain(
 ) -> dict[str, tuple[int, Interval]]:
     """Prompts and win rate of each domain, with intervals that hold for all of them together.
 
-    Domains with fewer than `smallest` prompts are pooled as `other`, which is left out where it is
+    Domains with fewer than `smallest` prompts are pooled as `other-`, which is left out where it is
     itself too small.
     """
     counted = Counter(domains)

@@ -117,7 +117,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_pickled_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    _refused(folder, r"no \*.safetensors")
+    _refused(folder, "pickled or old weights are not read")
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
@@ -144,9 +144,43 @@ def test_weights_that_lack_a_tensor(folder: Path) -> None:
 
 def test_weights_of_another_shape(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
-    config["intermediate_size"] = 30
+    config["intermediate_size"] = 10
     (folder / "config.json").write_text(json.dumps(config))
     _refused(folder, "cannot be loaded")
+
+
+def test_weights_with_a_tensor_too_many(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.hidden.payload"] = torch.zeros(2)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    _refused(folder, "no place for, model.hidden.payload among them")
+
+
+def test_a_tokenizer_with_more_words_than_the_model(folder: Path) -> None:
+    words = json.loads((folder / "tokenizer.json").read_text())
+    words["model"]["vocab"]["further"] = 9000
+    (folder / "tokenizer.json").write_text(json.dumps(words))
+    _refused(folder, "more words than the model's")
+
+
+def test_a_base_model_with_a_weight_that_is_no_number(
+    folder: Path, tiny: Callable[..., Settings]
+) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][0] = torch.inf
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"'model\.norm\.weight' holds NaN or infinity"):
+        models.load_policy(tiny(**{"model.base": str(folder)}).model)
+
+
+def test_a_chat_template_that_the_sandbox_stops(folder: Path) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    reach = "{{ ('{0.' ~ '_' ~ '_class_' ~ '_}').format(messages) }}"
+    for template in (reach, "{{ nobody.knows }}", "{{ raise_exception('no\nway') }}"):
+        config.pop("chat_template", None)
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        (folder / "chat_template.jinja").write_text(template)
+        _refused(folder, "the chat template (cannot be rendered|leaves out)")
 
 
 def test_a_broken_configuration(folder: Path) -> None:

@@ -189,6 +189,21 @@ def test_no_panel_and_all_panel_let_everybody_speak() -> None:
         assert {pair["side"] for pair in found} == {"train", "judge", "eval"}
 
 
+def test_a_rater_heard_on_both_sides_is_named() -> None:
+    rows = [row(number, number % 12, RATERS[number % 8], 0, False) for number in range(48)]
+    found = table.judgements({1: rows}, SPLIT)
+    apart = aggregate.pairs(table.build(found), believe(), PLAIN, SPLIT)
+    assert aggregate.in_both(apart, found) == set()
+    mixed = aggregate.pairs(table.build(found), believe(), PLAIN, NO_PANEL)
+    assert len(aggregate.in_both(mixed, found)) > 2
+    # One panel member's vote that slipped into a pair that trains.
+    judged = next(pair for pair in apart if pair["side"] == "judge")
+    training = next(pair for pair in apart if pair["side"] == "train")
+    training["rows"].append(judged["rows"][0])
+    by_id = {one["id"]: one["rater"] for one in rows}
+    assert aggregate.in_both(apart, found) == {by_id[judged["rows"][0]]}
+
+
 def test_a_correction_is_a_pair_that_may_be_wrong(compare: Compare) -> None:
     base = {"rater": "r0", "created_at": "2026-01-31T16:59:52Z", "prompt": "Why?"}
     rows: list[dict[str, Any]] = [

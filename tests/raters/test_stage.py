@@ -100,6 +100,7 @@ def test_figures_are_finite_and_complete(
     assert 0.75 < figures["raters/ceiling"] < 0.9
     assert figures["raters/raters"] == 10
     assert figures["raters/panel"] == sum(feedback.on_panel(f"r{n}", split) for n in range(10)) > 0
+    assert figures["raters/judge_overlap"] == 0
     lines = list(jsonl.read(data / "out/pairs.jsonl"))
     assert figures["raters/pairs"] == len(lines)
     for side in ("train", "judge", "eval"):

@@ -14,6 +14,7 @@ from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import git, snapshot, workspace
 from roundhouse.rounds.begin import Round
+from roundhouse.rounds.decide import write_manifest
 from roundhouse.rounds.dvc import dvc
 from roundhouse.settings import load
 
@@ -89,6 +90,7 @@ def snapshot_and_publish(this: Round) -> None:
     snapshot.take_snapshot(this)
     dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
     (this.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
+    write_manifest(this.workspace)
     workspace.commit(this.workspace, this.number, this.previous, f"Round {this.number}")
     workspace.publish_tag(this.workspace, this.places, this.number, None)
 

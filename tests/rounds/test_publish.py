@@ -24,8 +24,11 @@ class Registry(Tracker):
     ) -> str:
         return "2"
 
-    def set_alias(self, name: str, alias: str, version: str) -> None:
+    def decided(self, name: str, version: str, decision: str) -> None:
         return
+
+    def show_champion(self, name: str, version: str) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -41,9 +44,9 @@ def decided(second: begin.Round) -> Decision:
 
 def test_a_hold_by_a_changed_champion_can_be_said_again(second: begin.Round, decided: Decision) -> None:
     second.ledger.settle(1, True, "1", "b" * 64, expected=None)
-    first = publish(second, decided, Registry("sqlite:///none"), "run")
+    first = publish(second, decided, Registry("sqlite:///none", "l"), "run")
     assert (first.outcome, first.reasons) == ("held", ("champion-changed",))
-    assert publish(second, decided, Registry("sqlite:///none"), "run") == first
+    assert publish(second, decided, Registry("sqlite:///none", "l"), "run") == first
 
 
 def test_the_audit_tells_what_became_of_a_round() -> None:
@@ -56,10 +59,10 @@ def test_the_audit_tells_what_became_of_a_round() -> None:
 
 
 def test_other_bytes_do_not_pass_under_a_tag_that_is_out(second: begin.Round, decided: Decision) -> None:
-    publish(second, decided, Registry("sqlite:///none"), "run")
+    publish(second, decided, Registry("sqlite:///none", "l"), "run")
     other = Decision("promoted", (), {"model": "c" * 64})
     with pytest.raises(DataError, match="round-0002 was published with other bytes"):
-        publish(second, other, Registry("sqlite:///none"), "run")
+        publish(second, other, Registry("sqlite:///none", "l"), "run")
 
 
 def test_a_push_that_fails_says_why(second: begin.Round, decided: Decision) -> None:
@@ -69,4 +72,4 @@ def test_a_push_that_fails_says_why(second: begin.Round, decided: Decision) -> N
     (second.places.state / "file").write_text("no folder", encoding="utf-8")
     local.write_text(text.replace(remote, str(second.places.state / "file" / "x")), "utf-8")
     with pytest.raises(RoundhouseError, match=r"dvc push failed in .*: ERROR: .*\w"):
-        publish(second, decided, Registry("sqlite:///none"), "run")
+        publish(second, decided, Registry("sqlite:///none", "l"), "run")

@@ -15,6 +15,7 @@ from roundhouse import jsonl
 from roundhouse.hashes import sha256_folder
 from roundhouse.rounds import dvc, git, objects
 from roundhouse.rounds.stages import STAGES
+from roundhouse.rounds.stores import Folder
 from roundhouse.tracking import Tracker
 
 pytestmark = pytest.mark.round
@@ -184,7 +185,8 @@ def test_a_flipped_bit_is_found_by_name(played: Played, roundhouse: Command) -> 
     assert json.loads(clean.stdout)["findings"] == []
     remote = dvc.stores(played.places)[-1]
     name = "out/ppo/model/model.safetensors"
-    path = objects.object_path(remote, objects.published(played.places, "round-0001")[name])
+    assert isinstance(remote, Folder)
+    path = remote.path(objects.published(played.places, "round-0001")[name])
     whole = path.read_bytes()
     path.chmod(0o644)
     try:
@@ -240,7 +242,8 @@ def test_no_figure_of_the_simulation_is_among_those_the_gate_read(played: Played
 
 
 def test_the_tracker_sees_nothing_dead(played: Played) -> None:
-    assert Tracker(played.places.tracking_uri).reconcile(alive=()) == []
+    with played.ledger() as ledger:
+        assert Tracker(played.places.tracking_uri, ledger.identity()).reconcile(alive=()) == []
 
 
 def _settings(played: Played) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from roundhouse import storage
 from roundhouse.cli import feedback, history, privacy, rounds, service
 from roundhouse.errors import RoundhouseError
 
@@ -19,16 +21,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options)
     except RoundhouseError as error:
-        if getattr(options, "json", False):
-            sys.stdout.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
-        sys.stderr.write(f"roundhouse: {error}\n")
-        return error.exit_code
+        return _failed(options, error)
     except KeyboardInterrupt:
         sys.stderr.write("roundhouse: stopped\n")
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        said = storage.worded(error, Path(error.filename or "."))
+        if said is None:
+            raise
+        return _failed(options, said)
     return code
+
+
+def _failed(options: argparse.Namespace, error: RoundhouseError) -> int:
+    if getattr(options, "json", False):
+        sys.stdout.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
+    sys.stderr.write(f"roundhouse: {error}\n")
+    return error.exit_code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,6 +13,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.add_argument(
         "--min-feedback", type=whole_number, metavar="N", help="skip below N new rows"
     )
+    command.add_argument(
+        "--on-feedback", type=whole_number, metavar="N", help="start when N new rows have come"
+    )
     command.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
     command.add_argument("--prefect-port", type=int, default=4200)
     command.add_argument("--mlflow-port", type=int, default=5000)
@@ -26,5 +29,6 @@ def _up(options: argparse.Namespace) -> int:
         timezone=options.timezone,
         prefect_port=options.prefect_port,
         mlflow_port=options.mlflow_port,
+        on_feedback=options.on_feedback or None,
     )
     return services.up(here().root, plan)

@@ -4,13 +4,11 @@ Only safetensors weights are read and no code of a model is ever run. What is wr
 said in one line.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -32,11 +30,6 @@ from roundhouse.settings import ModelSettings, ScratchModel
 from roundhouse.simulate.world import vocabulary
 from roundhouse.storage import writing
 
-SCRATCH = "scratch"
-#: All that is ever fetched from the hub.
-_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-
 
 class Policy(NamedTuple):
     """A causal language model and its tokenizer."""
@@ -56,10 +49,13 @@ def load_policy(settings: ModelSettings) -> Policy:
     Raises:
         ModelError: the folder is missing, damaged or unsafe.
     """
-    if settings.base == SCRATCH:
+    if settings.base == model_folder.SCRATCH:
         length = settings.prompt_tokens + settings.response_tokens
         return scratch(settings.scratch, vocabulary(), length)
-    return load(base_folder(settings.base))
+    folder = model_folder.of_stage(settings)
+    model_folder.check(folder)
+    model_folder.check_finite(folder)
+    return load(folder)
 
 
 def scratch(shape: ScratchModel, words: Iterable[str], length: int) -> Policy:
@@ -94,6 +90,9 @@ def load(folder: Path) -> Policy:
     model = load_weights(AutoModelForCausalLM, folder)
     if prepare(tokenizer, str(folder)):
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    rows = int(getattr(model.get_input_embeddings(), "num_embeddings"))  # noqa: B009 - typed so
+    if max(tokenizer.get_vocab().values()) >= rows:
+        raise ModelError(f"{folder}: the tokenizer has more words than the model's {rows}")
     return Policy(model, tokenizer)
 
 
@@ -106,10 +105,26 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ModelError(f"{folder}: no usable tokenizer: {_one_line(error)}") from None
+    _try_template(tokenizer, folder)
     for where_from in ("is_local", "local_files_only"):
         # They would be saved with it, and the same tokenizer would have two hashes.
         tokenizer.init_kwargs.pop(where_from, None)
     return tokenizer
+
+
+def _try_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Renders a model's own template once: what the sandbox stops is said before any training."""
+    if tokenizer.chat_template is None:
+        return
+    try:
+        chat = [{"role": "user", "content": "roundhouse"}]
+        said = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program: it may end in any way
+        reason = _one_line(error)
+        raise ModelError(f"{folder}: the chat template cannot be rendered: {reason}") from None
+    # What reaches inside an object in a way that only the sandbox sees comes out as nothing.
+    if "roundhouse" not in str(said):
+        raise ModelError(f"{folder}: the chat template leaves out what the user says")
 
 
 def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
@@ -125,11 +140,16 @@ def load_weights(kind: Any, folder: Path) -> PreTrainedModel:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError,
+            SafetensorError) as error:  # fmt: skip
+        # A configuration may hold anything; what transformers then stumbles over has no one kind.
         raise ModelError(f"{folder}: weights cannot be loaded: {_one_line(error)}") from None
     if report["missing_keys"]:
         first = sorted(report["missing_keys"])[0]
         raise ModelError(f"{folder}: weights are missing, {first} among them; copy the model again")
+    if report["unexpected_keys"]:
+        first = sorted(report["unexpected_keys"])[0]
+        raise ModelError(f"{folder}: weights that the model has no place for, {first} among them")
     return _ready(model)
 
 
@@ -141,19 +161,6 @@ def save(policy: Policy, folder: Path) -> None:
         policy.model.save_pretrained(folder)
         failpoints.hit("model.save", of=folder.name)
         policy.tokenizer.save_pretrained(folder)
-
-
-def base_folder(base: str) -> Path:
-    """The folder of `model.base`; a hub name is fetched into the hub's own cache first."""
-    folder = model_folder.resolve(base)
-    if folder.exists() or not _HUB_NAME.fullmatch(base):
-        return folder
-    try:
-        return Path(snapshot_download(base, allow_patterns=_FILES))
-    except Exception as error:  # the hub's client raises many kinds, its HTTP client more
-        raise ModelError(
-            f"model.base {base}: no such folder, and the hub does not give it: {_one_line(error)}"
-        ) from None
 
 
 def response_logits(model: PreTrainedModel, batch: Batch) -> Tensor:

@@ -110,7 +110,9 @@ def run(
     optimizers.start(seed, settings.model.threads)
     policy = models.load(sft_out / "model")
     scorer = reward_model.load(reward_out / "model")
-    prompts = _prompts(raters)
+    prompts = training_prompts(raters)
+    if not prompts:
+        raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
     task = Task(
         text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens),
         copy.deepcopy(policy.model),
@@ -125,6 +127,16 @@ def run(
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
     jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
+
+
+def training_prompts(raters: Path) -> list[Messages]:
+    """The distinct prompts of the training side, in the order of the files."""
+    found: dict[str, Messages] = {}
+    for name in ("pairs.jsonl", "demonstrations.jsonl"):
+        for row in jsonl.read(raters / name):
+            if row["side"] == "train":
+                found.setdefault(jsonl.dumps(row["prompt"]), row["prompt"])
+    return list(found.values())
 
 
 def begin(policy: PreTrainedModel, task: Task) -> State:
@@ -366,15 +378,3 @@ def _select(rollout: Rollout, rows: Tensor) -> Rollout:
 def _fit(values: Tensor, batch: Batch) -> Tensor:
     """Per-token values [B, limit] cut to the batch's response columns."""
     return values[:, : batch.responses.shape[1]]
-
-
-def _prompts(raters: Path) -> list[Messages]:
-    """The distinct prompts of the training side, in the order of the files."""
-    found: dict[str, Messages] = {}
-    for name in ("pairs.jsonl", "demonstrations.jsonl"):
-        for row in jsonl.read(raters / name):
-            if row["side"] == "train":
-                found.setdefault(jsonl.dumps(row["prompt"]), row["prompt"])
-    if not found:
-        raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
-    return list(found.values())

@@ -58,7 +58,7 @@ def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: 
 
     Writes both models, figures on the pairs of the eval side, and the reliability diagram.
     """
-    pairs = _pairs(raters)
+    pairs = pairs_by_side(raters)
     if not pairs["train"] or not pairs["judge"]:
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
@@ -81,6 +81,14 @@ def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: 
         figures |= _with_interval("reward/judge_accuracy", judged, held_out, settings, seed)
     jsonl.write_json(out / "figures.json", figures)
     jsonl.write_json(out / "calibration.json", {"bins": [_plain(part) for part in bins]})
+
+
+def pairs_by_side(raters: Path) -> dict[str, list[Pair]]:
+    """All pairs: `train` teaches the reward model, `judge` the judge, `eval` measures both."""
+    sides: dict[str, list[Pair]] = {"train": [], "judge": [], "eval": []}
+    for row in jsonl.read(raters / "pairs.jsonl"):
+        sides[row["side"]].append(_pair(row))
+    return sides
 
 
 class Fitted(NamedTuple):
@@ -238,13 +246,6 @@ def _spread(pairs: Sequence[Pair], most: int) -> list[Messages]:
     distinct = list({jsonl.dumps(pair.prompt): pair.prompt for pair in pairs}.values())
     stride = max(1, -(-len(distinct) // most))
     return distinct[::stride]
-
-
-def _pairs(raters: Path) -> dict[str, list[Pair]]:
-    sides: dict[str, list[Pair]] = {"train": [], "judge": [], "eval": []}
-    for row in jsonl.read(raters / "pairs.jsonl"):
-        sides[row["side"]].append(_pair(row))
-    return sides
 
 
 def _pair(row: dict[str, Any]) -> Pair:

@@ -42,9 +42,8 @@ def run(raters: Path, out: Path, settings: Settings, seed: int, log: Log) -> Non
     Prompts of the sides judge and eval never train; the loss on the eval side is reported.
     """
     optimizers.start(seed, settings.model.threads)
-    rows = list(jsonl.read(raters / "demonstrations.jsonl"))
-    training = [_demonstration(row) for row in rows if row["side"] == "train"]
-    held_out = [_demonstration(row) for row in rows if row["side"] == "eval"]
+    training = demonstrations(raters, "train")
+    held_out = demonstrations(raters, "eval")
     if not training:
         raise DataError(f"{raters}: no demonstrations to train on; ingest demonstrations first")
     policy = models.load_policy(settings.model)
@@ -55,6 +54,12 @@ def run(raters: Path, out: Path, settings: Settings, seed: int, log: Log) -> Non
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures)
     jsonl.write(out / "samples.jsonl", probe(policy, settings, seed))
+
+
+def demonstrations(raters: Path, side: str) -> list[Demonstration]:
+    """The demonstrations of one side; those of the side train are what the stage learns from."""
+    rows = jsonl.read(raters / "demonstrations.jsonl")
+    return [_demonstration(row) for row in rows if row["side"] == side]
 
 
 def train(

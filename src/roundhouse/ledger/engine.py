@@ -108,6 +108,8 @@ def _advice(cause: str) -> str:
         return "locked by another process; wait for it to end, or end it, and try again"
     if "not a database" in cause or "malformed" in cause:
         return f"damaged ({cause}); put back a copy of it"
+    if "disk is full" in cause or "No space left" in cause:
+        return f"no space left on its disk ({cause}); free some, then say it again"
     if "readonly" in cause or "unable to open" in cause:
         return f"{cause}; check the path and who may write there"
     return cause

@@ -125,6 +125,15 @@ def panel(ratings: Ratings, split: SplitSettings) -> set[str]:
     return set() if chosen == raters else chosen
 
 
+def in_both(lines: Iterable[Mapping[str, Any]], found: Iterable[Judgement]) -> set[str]:
+    """Raters whose votes stand behind pairs that train and behind pairs of the judge."""
+    rater = {judgement.row["id"]: judgement.row["rater"] for judgement in found}
+    heard: dict[str, set[str]] = {"train": set(), "judge": set(), "eval": set()}
+    for line in lines:
+        heard[line["side"]].update(rater[row] for row in line["rows"])
+    return heard["train"] & heard["judge"]
+
+
 def may_speak(ratings: Ratings, split: SplitSettings) -> NDArray[np.bool_]:
     """[votes] True where the rater may speak on the side of the item."""
     chosen = panel(ratings, split)

@@ -61,6 +61,7 @@ def run(
     pairs = aggregate.pairs(ratings, verdicts, settings, split)
     demonstrations = aggregate.demonstrations(found, verdicts)
     flags = aggregate.flags(found)
+    panel = aggregate.panel(ratings, split)
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
     figures, change = _agreement_figures(ratings.votes, settings, int(inputs["seed"]))
     pool = judge_pool(change, settings, inputs.get("accepted") or ())
@@ -71,7 +72,9 @@ def run(
         "raters/used": len(found) - len(unused),
         "raters/unused": len(unused),
         # 0: the judge and the reward model learn from the same raters.
-        "raters/panel": len(aggregate.panel(ratings, split)),
+        "raters/panel": len(panel),
+        # Of a panel that there is; where there is none, that alone says it all.
+        "raters/judge_overlap": len(aggregate.in_both(pairs, found)) if panel else 0,
         "raters/excluded": len(excluded),
         "raters/alarm": int(pool.state != "ok"),
     }

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import yaml
 
-from roundhouse import failpoints, model_folder
+from roundhouse import acceptance, failpoints, model_folder
 from roundhouse import settings as settings_module
-from roundhouse.errors import RoundhouseError, SettingsError, UsageError
+from roundhouse.errors import (
+    BusyError,
+    OvertakenError,
+    RoundhouseError,
+    SettingsError,
+    UsageError,
+)
 from roundhouse.ledger import Ledger
 from roundhouse.ledger import Round as RoundRow
 from roundhouse.locations import Locations, tag_name
@@ -22,7 +28,7 @@ from roundhouse.rounds.dvc import forget_dead_locks
 from roundhouse.rounds.git import head, round_tags, show
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.lock import owned, who
-from roundhouse.settings import Settings
+from roundhouse.settings import ModelSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,16 @@ def open_round(request: Request) -> Iterator[Round]:
         yield _resumed(number, places, ledger) if number else _new(request, places, ledger)
 
 
+def skip_busy(request: Request, busy: BusyError) -> str:
+    """Records that the schedule found a round at work; anyone else is refused with the error."""
+    if not request.finish or isinstance(busy, OvertakenError):
+        raise busy
+    places = Locations(request.root)
+    with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
+        ledger.add_skip(str(busy))
+    return str(busy)
+
+
 def read_inputs(root: Path, tag: str) -> Inputs:
     """The inputs that a published round committed."""
     text = show(root, tag, inputs_module.FILE)
@@ -130,18 +146,25 @@ def last_tag(root: Path) -> str | None:
     return tag_name(numbers[-1]) if numbers else None
 
 
+def new_rows(places: Locations, ledger: Ledger) -> int:
+    """Rows that came since the last published round took its own."""
+    previous = last_tag(places.root)
+    return ledger.watermark() - (read_inputs(places.root, previous).watermark if previous else 0)
+
+
 def has_history(places: Locations) -> bool:
     """Whether tags or earlier clones show that there must be a ledger."""
     return bool(round_tags(places.root)) or any(places.rounds.glob("[0-9]*"))
 
 
 def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
+    acceptance.require(check for check, _ in request.accept)
     source = places.root / request.params
     raw = settings_module.load_raw(source, request.overrides)
     settings = settings_module.check(raw, where=source.name)
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
-    _check_base(places.root, settings.model.base)
+    _check_base(places.root, settings.model)
     previous = last_tag(places.root)
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
@@ -174,11 +197,12 @@ def _refuse_moved_sides(root: Path, settings: Settings, previous: str | None) ->
         )
 
 
-def _check_base(root: Path, base: str) -> None:
-    """Refuses a model folder before a number is taken; a hub's name is tried by the stage."""
-    folder = root / Path(base).expanduser()
-    if base != "scratch" and (folder.exists() or base.startswith((".", "/", "~")) or base.count("/") > 1):
+def _check_base(root: Path, model: ModelSettings) -> None:
+    """Refuses a base model before a number is taken."""
+    if model.base != model_folder.SCRATCH:
+        folder = model_folder.of_checkout(root, model)
         model_folder.check(folder)
+        model_folder.check_finite(folder)
 
 
 def _enough_feedback(
@@ -187,10 +211,11 @@ def _enough_feedback(
     needed = settings.schedule.min_feedback
     if request.min_feedback is not None:
         needed = request.min_feedback
-    used = read_inputs(places.root, previous).watermark if previous else 0
-    new = ledger.watermark() - used
+    new = new_rows(places, ledger)
     if new < needed and not settings.simulate.enabled:
-        raise Skipped(f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted")
+        reason = f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted"
+        ledger.add_skip(reason)
+        raise Skipped(reason)
 
 
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:

@@ -11,7 +11,7 @@ from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.hashes import sha256_folder
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds import objects
 from roundhouse.rounds.git import show
 from roundhouse.rounds.inputs import Champion
 
@@ -48,8 +48,7 @@ def fetch_output(tag: str, stage: str, name: str, workspace: Path, places: Locat
     pointer = workspace / f"{name}.dvc"
     entry = {key: output[key] for key in ("md5", "size", "nfiles", "hash") if key in output}
     pointer.write_text(yaml.safe_dump({"outs": [entry | {"path": name}]}), encoding="utf-8")
-    dvc("pull", "--force", pointer.name, workspace=workspace, root=places.root)
-    return workspace / name
+    return objects.pull(places, workspace, pointer.name)
 
 
 def locked_output(root: Path, tag: str, stage: str) -> dict[str, Any]:

@@ -4,41 +4,54 @@ Training never waits for tracking and never fails by it: what MLflow does not ta
 everything it lacks can be made again from the round's files. Only publishing needs the registry.
 """
 
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-import yaml
-
 from roundhouse import failpoints, jsonl
 from roundhouse.errors import Blocked, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
+from roundhouse.rounds import picture, stages
 from roundhouse.rounds import record as record_module
-from roundhouse.rounds import stages
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.progress import Progress
-from roundhouse.rounds.publish import CHAMPION_ALIAS, Published, publish
+from roundhouse.rounds.publish import Published, publish
+from roundhouse.rounds.sender import Sender
 from roundhouse.rounds.stages import StageResult
-from roundhouse.projection import Data
-from roundhouse.tracking import Tracker
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SECONDS_FILE = Path("logs") / "seconds.json"
+#: Seconds that the end of a round waits for MLflow: to publish, to take what is not sent yet, and
+#: to hear that the round failed.
+PUBLISH, DRAIN, FAIL = 60.0, 60.0, 5.0
 
 
 class Chronicle:
-    """Use as a context around a round; an error that leaves it marks the round's runs as failed."""
+    """Use as a context around a round; an error that leaves it marks the round's runs as failed.
 
-    def __init__(self, this: Round, progress: Progress | None = None) -> None:
+    Args:
+        this: the round.
+        progress: where its steps are shown.
+        page: address of its flow run in the Prefect UI, where there is a server.
+    """
+
+    def __init__(
+        self, this: Round, progress: Progress | None = None, page: str | None = None
+    ) -> None:
         self.round = this
-        self.tracker = Tracker(this.places.tracking_uri)
+        self.tracker = picture.open_tracker(this.places, this.ledger)
         self.progress = progress or Progress()
-        self._stage_run: str | None = None
-        self._warned = False
+        self.sender = Sender(self.progress.say)
+        self.page: str | None = None
+        self._tags = {"previous": this.previous or "none"} | ({"prefect": page} if page else {})
+        self._runs: dict[str, str] = {}
+        self._stage = ""
+        self._cached: dict[str, bool] = {}
         self._closed = False
         seconds = this.workspace / SECONDS_FILE
         self.seconds: dict[str, float] = jsonl.read_json(seconds) if seconds.exists() else {}
@@ -46,11 +59,12 @@ class Chronicle:
     def __enter__(self) -> Self:
         self.progress.say(f"round {self.round.number} in {self.round.workspace}")
         # One round at a time holds the lock, so that any other run that claims to be at work is dead.
-        self._try(self.tracker.reconcile, (self.round.number,))
-        champion = self.round.ledger.champion()
-        if champion:
-            name = self.round.settings.publish.model_name
-            self._try(self.tracker.set_alias, name, CHAMPION_ALIAS, champion.version)
+        self.sender.send("the dead", partial(self.tracker.reconcile, (self.round.number,)))
+        self.sender.send("the champion", self._show_champion)
+        self.sender.send("the round", self._begin)
+        for workspace in picture.behind(self.round.places):
+            if workspace != self.round.workspace:
+                self.sender.send(workspace.name, partial(picture.make_up, self.tracker, workspace))
         return self
 
     def __exit__(
@@ -59,19 +73,13 @@ class Chronicle:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None or self._closed:
-            return
-        for run_id in (self._stage_run, self.run_id()):
-            if run_id:
-                # Another error's text may quote a row.
-                reason = str(error) if isinstance(error, RoundhouseError) else type(error).__name__
-                self._try(self.tracker.fail, run_id, reason)
-
-    def run_id(self) -> str | None:
-        """The round's run in MLflow: found, or made; None while MLflow is away."""
-        settings = yaml.safe_load((self.round.workspace / "params.yaml").read_text(encoding="utf-8"))
-        tags = {"tag": self.round.tag, "previous": self.round.previous or "none"}
-        return self._try(self.tracker.round_run, self.round.number, tags, settings)
+        if error is not None and not self._closed:
+            # Another error's text may quote a row.
+            reason = str(error) if isinstance(error, RoundhouseError) else type(error).__name__
+            for stage in {self._stage, ""}:
+                self._send_failure(stage, reason)
+            self.sender.wait(FAIL)
+        self.sender.close()
 
     def timed(self, work: Callable[P, T]) -> Callable[P, T]:
         """`work` with its progress shown and its seconds kept."""
@@ -91,45 +99,43 @@ class Chronicle:
 
     def run_stage(self, stage: str) -> StageResult:
         """Brings a stage up to date, streams its figures to MLflow and shows how far it is."""
-        this = self.round
+        this, self._stage = self.round, stage
         self.progress.start(stage)
-        parent = self.run_id()
-        if parent:
-            self._stage_run = self._try(self.tracker.stage_run, parent, stage)
+        self.sender.send(f"{stage} begins", partial(self._run, stage))
         try:
             result = stages.run_stage(this.workspace, this.places.root, stage, self._watch)
         except Blocked as block:
             self._keep(stage, self.progress.done("blocked"))
-            if self._stage_run:
-                self._try(self.tracker.fail, self._stage_run, f"blocked by {block.check}")
+            self._send_failure(stage, f"blocked by {block.check}")
             raise
-        note = "unchanged" if result.cached else ""
-        self._keep(stage, self.progress.done(note))
-        if self._stage_run:
-            self._try(
-                self.tracker.finish_stage, self._stage_run, this.workspace, result.cached, self._data()
-            )
-        self._stage_run = None
+        self._keep(stage, self.progress.done("unchanged" if result.cached else ""))
+        self._cached[stage] = result.cached
+        self.sender.send(stage, partial(self._finish_stage, stage, result.cached))
+        self._stage = ""
         return result
 
     def publish(self, decision: Decision) -> Published:
-        """Publishes the round, with its progress shown."""
-        arguments = (self.round, decision, self.tracker, self.run_id())
-        return self.timed(publish)(*arguments)
+        """Publishes the round, with its progress shown.
+
+        Raises:
+            TrackingError: the registry is away; the message says what is done and what is not.
+        """
+        try:
+            return self.timed(publish)(self.round, decision, self.tracker, self._registered_run())
+        except TrackingError as error:
+            number = self.round.number
+            raise TrackingError(
+                f"{error}: round {number} is not in the registry yet; bring MLflow back, then run "
+                f"`roundhouse resume {number}`, or leave it to the next scheduled run"
+            ) from None
 
     def close(self, decision: str, reasons: tuple[str, ...]) -> dict[str, Any]:
         """Records the result in the ledger and in MLflow; returns the round's record."""
         this = self.round
         record = record_module.make(this, decision, reasons, self.seconds)
-        jsonl.write_json(this.workspace / "logs" / "record.json", record)
+        jsonl.write_json(this.workspace / picture.RECORD_FILE, record)
         failpoints.hit("close.recorded")
-        run_id = self.run_id()
-        if run_id:
-            shown = dict(self.seconds)
-            tags = {"commit": record["commit"], "data_version": record["data_version"]}
-            self._try(
-                self.tracker.finish_round, run_id, this.workspace, decision, reasons, shown, tags
-            )
+        self._send_end(record)
         failpoints.hit("close.tracked")
         this.ledger.finish_round(
             this.number,
@@ -143,36 +149,71 @@ class Chronicle:
         self._closed = True
         return record
 
+    def _send_end(self, record: dict[str, Any]) -> None:
+        """The last sending; what MLflow does not take in time is left to a later round, or `up`."""
+        unsent = self.round.workspace / picture.UNSENT_FILE
+        jsonl.write_json(unsent, self._cached)
+        self.sender.send("round", partial(self._finish_round, record))
+        self.tracker.ask_again()
+        if not self.sender.wait(DRAIN):
+            unsent.unlink()
+
+    def _begin(self) -> None:
+        self.page = self.tracker.page(self._run())
+
+    def _show_champion(self) -> None:
+        champion, name = self.round.ledger.champion(), self.round.settings.publish.model_name
+        if champion and not self.tracker.show_champion(name, champion.version):
+            self.progress.say(
+                f"warning: alias champion of model {name} shows another ledger's model: "
+                "set publish.model_name to a name of its own"
+            )
+
+    def _run(self, stage: str = "") -> str:
+        """The run of a stage, or of the round."""
+        this = self.round
+        if stage not in self._runs:
+            if stage:
+                self._runs[stage] = self.tracker.stage_run(self._run(), stage)
+            else:
+                made = picture.round_run(self.tracker, this.workspace, this.number, self._tags)
+                self._runs[stage] = made
+        return self._runs[stage]
+
+    def _registered_run(self) -> str | None:
+        """The round's run; MLflow gets a while to come back, if it is being started again."""
+        until = time.monotonic() + PUBLISH
+        while True:
+            self.tracker.ask_again()
+            try:
+                return self._run()
+            except TrackingError:
+                if time.monotonic() > until:
+                    return None
+            time.sleep(5.0)
+
+    def _finish_stage(self, stage: str, cached: bool) -> None:
+        this = self.round
+        picture.finish_stage(self.tracker, self._run(stage), this.workspace, this.number, cached)
+
+    def _finish_round(self, record: dict[str, Any]) -> None:
+        picture.finish_round(self.tracker, self._run(), self.round.workspace, record)
+
+    def _send_failure(self, stage: str, reason: str) -> None:
+        self.sender.send(stage or "round", partial(self._fail, stage, reason))
+
+    def _fail(self, stage: str, reason: str) -> None:
+        self.tracker.fail(self._run(stage), reason)
+
     def _watch(self, journal: Path) -> None:
         self.progress.watch(journal)
-        if self._stage_run and journal.exists():
-            self._try(self.tracker.stream, self._stage_run, journal)
+        if journal.exists():
+            work = partial(self._stream, self._stage, journal)
+            self.sender.send(f"{self._stage} streams", work, lasting=False)
+
+    def _stream(self, stage: str, journal: Path) -> None:
+        self.tracker.stream(self._run(stage), journal)
 
     def _keep(self, name: str, seconds: float) -> None:
         self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 2)
         jsonl.write_json(self.round.workspace / SECONDS_FILE, self.seconds)
-
-    def _data(self) -> Data | None:
-        """The feedback as MLflow may know it: name, digest and counts."""
-        inputs = self.round.workspace / INPUTS_FILE
-        if not inputs.exists():
-            return None
-        partitions = jsonl.read_json(inputs)["partitions"]
-        return Data(
-            name="feedback",
-            digest=record_module.data_version(self.round.workspace),
-            source=f"data/feedback @ {self.round.tag}",
-            profile={
-                "rows": sum(part["rows"] for part in partitions.values()),
-                "partitions": len(partitions),
-            },
-        )
-
-    def _try(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        try:
-            return call(*args, **kwargs)
-        except TrackingError as error:
-            if not self._warned:
-                self.progress.say(f"warning: {error}; training goes on")
-            self._warned = True
-            return None

@@ -1,4 +1,4 @@
-"""The only module that runs DVC: its command line, always inside a round's own clone."""
+"""The only module that runs DVC: its command line, inside a round's own clone, and its remotes."""
 
 import configparser
 import os
@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from roundhouse.environment import environment, import_path
-from roundhouse.errors import RoundhouseError
+from roundhouse.errors import RemoteError, RoundhouseError
 from roundhouse.locations import Locations
 from roundhouse.model_folder import ROOT_VARIABLE
+from roundhouse.rounds.stores import Folder, Remote, Store
 
 
 def command(*args: str) -> list[str]:
@@ -19,7 +20,7 @@ def command(*args: str) -> list[str]:
 
 
 def process_environment(workspace: Path, root: Path) -> dict[str, str]:
-    """The environment of DVC and of the stages: code from the clone, this interpreter first on PATH."""
+    """The environment of DVC and of stages: code from the clone, this interpreter first on PATH."""
     env = dict(os.environ) | environment(root)
     env["PYTHONPATH"] = import_path(workspace)
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
@@ -51,9 +52,9 @@ def dvc(*args: str, workspace: Path, root: Path) -> str:
 
 
 def configure(workspace: Path, places: Locations) -> None:
-    """Points the clone at the checkout's cache and remotes (relative paths are the checkout's own).
+    """Points the clone at the checkout's cache and remotes (relative paths are its own).
 
-    The checkout's private settings (config.local: credentials, other remotes) hold in the clone too.
+    Its private settings (config.local: credentials, other remotes) hold in the clone too.
     """
     local = _read(places.root / ".dvc" / "config.local")
     for section, values in _absolute(places).items():
@@ -68,14 +69,41 @@ def configure(workspace: Path, places: Locations) -> None:
         local.write(file)
 
 
-def stores(places: Locations) -> list[Path]:
-    """The folders that hold published bytes: the cache, then the default remote if it is a folder."""
+def stores(places: Locations) -> list[Store]:
+    """Where published bytes lie: the cache, then the default remote (the last one must have all).
+
+    Raises:
+        RemoteError: the remote cannot be opened by its settings.
+    """
     config = _read(places.root / ".dvc" / "config", places.root / ".dvc" / "config.local")
     found = _absolute(places)
-    folders = [found.get("cache", {}).get("dir")]
-    remote = config.get("core", "remote", fallback="")
-    folders.append(found.get(f"'remote \"{remote}\"'", {}).get("url"))
-    return [Path(folder) for folder in folders if folder]
+    opened: list[Store] = []
+    if "dir" in found.get("cache", {}):
+        opened.append(Folder(Path(found["cache"]["dir"])))
+    name = config.get("core", "remote", fallback="")
+    section = f"'remote \"{name}\"'"
+    if "url" in found.get(section, {}):
+        opened.append(Folder(Path(found[section]["url"])))
+    elif config.has_section(section):
+        opened.append(_remote(places.root / ".dvc", name))
+    return opened
+
+
+def _remote(settings: Path, name: str) -> Store:
+    """A remote that is no folder, through the filesystem and the credentials that DVC uses."""
+    from dvc.config import Config  # noqa: PLC0415 - half a second, only where the remote is no folder
+    from dvc.fs import get_cloud_fs  # noqa: PLC0415 - as above
+
+    try:
+        kind, options, path = get_cloud_fs(Config(str(settings)), name=name)
+        where = f"{kind.protocol}://{path.split('@')[-1]}"
+        return Remote(where, kind(**options).fs, path)
+    # A wrong option, missing credentials or a missing driver: each has errors of its own.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise RemoteError(
+            f"the DVC remote {name} in {settings} cannot be opened: {reason}"
+        ) from error
 
 
 def _read(*files: Path) -> configparser.ConfigParser:

@@ -1,20 +1,24 @@
-"""Reading what a round published straight out of DVC's stores, checked against the round's manifest.
+"""Reading what a round published straight out of DVC's stores, checked against its manifest.
 
-DVC hands out a damaged cache file with exit code 0, so nothing read here is believed unhashed.
-The layout is DVC 3's: `files/md5/ab/cdef...`, where a folder is a JSON list under a name in `.dir`.
+DVC hands out a damaged cache file with exit code 0, so nothing read here is believed unhashed. What
+is damaged in the cache is put right from the remote, if that has it unharmed; else it is named.
 """
 
+import io
 import json
-from collections.abc import Iterator
-from hashlib import file_digest, sha256
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
 
 import yaml
 
+from roundhouse import storage
 from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.locations import Locations
-from roundhouse.rounds.dvc import stores
+from roundhouse.rounds.dvc import dvc, stores
 from roundhouse.rounds.git import show
+from roundhouse.rounds.stores import Store, digest
 from roundhouse.rounds.workspace import DATA_POINTER
 
 
@@ -31,26 +35,8 @@ def manifest(root: Path, tag: str) -> dict[str, str]:
     return digests
 
 
-def object_path(store: Path, md5: str) -> Path:
-    """Where a store keeps the object with that hash."""
-    return store / "files" / "md5" / md5[:2] / md5[2:]
-
-
-def published(places: Locations, tag: str) -> dict[str, str]:
-    """Path to DVC's md5 of every file that a round published.
-
-    Raises:
-        DataError: the list of a folder is in no store.
-    """
-    files: dict[str, str] = {}
-    for folder, md5 in folders(places.root, tag).items():
-        for entry in _listing(places, tag, folder, md5):
-            files[f"{folder}/{entry['relpath']}"] = entry["md5"]
-    return files
-
-
 def folders(root: Path, tag: str) -> dict[str, str]:
-    """Folder to DVC's md5 (of the list of its files, ending in `.dir`), for all that a round published."""
+    """Folder to DVC's md5 (of its list of files, in `.dir`), of all that is published."""
     lock = yaml.safe_load(show(root, tag, "dvc.lock") or "stages: {}")
     outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
     pointer = yaml.safe_load(show(root, tag, DATA_POINTER) or "outs: []")
@@ -58,30 +44,70 @@ def folders(root: Path, tag: str) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in outs}
 
 
-def is_whole(path: Path, md5: str) -> bool:
-    """Whether a file is there and has the md5 that DVC recorded."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file_digest(file, "md5").hexdigest() == md5.removesuffix(".dir")
+def published(places: Locations, tag: str, mend: bool = True) -> dict[str, str]:
+    """Path to DVC's md5 of every file that a round published.
 
-
-def check_restored(places: Locations, workspace: Path, stage: str) -> None:
-    """Hashes what DVC brought back for a stage that it skipped: it trusts read-only cache files unseen.
+    Args:
+        places: the checkout's.
+        tag: the round's.
+        mend: put a damaged list right where another store has it unharmed.
 
     Raises:
-        DataError: names the first file that is not what the stage had made.
+        DataError: the list of a folder is in no store.
     """
-    lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
-    for out in lock["stages"][stage]["outs"]:
-        for entry in _listing(places, f"stage {stage}", out["path"], out["md5"]):
-            file = workspace / out["path"] / entry["relpath"]
-            if not is_whole(file, entry["md5"]):
-                damaged = object_path(stores(places)[0], entry["md5"])
-                raise DataError(
-                    f"{file} is not what stage {stage} had made: delete {damaged} and "
-                    f"{workspace / out['path']}, then resume the round"
-                )
+    found = stores(places)
+    return {
+        f"{folder}/{entry['relpath']}": entry["md5"]
+        for folder, md5 in folders(places.root, tag).items()
+        for entry in _listing(found, md5, f"{folder} of {tag}", mend)
+    }
+
+
+class Reader:
+    """The published files of one round; made once for many reads."""
+
+    def __init__(self, places: Locations, tag: str) -> None:
+        """
+        Raises:
+            DataError: the list of a folder is in no store.
+            RoundhouseError: there is no such round.
+        """
+        self.tag = tag
+        self._digests = manifest(places.root, tag)
+        self._md5 = published(places, tag)
+        self._stores = stores(places)
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one file, unharmed.
+
+        Raises:
+            DataError: no store has the bytes that were published.
+        """
+        data = io.BytesIO()
+        self._take(path, data)
+        return data.getvalue()
+
+    def extract(self, folder: str, target: Path) -> None:
+        """Writes the files of one folder below `target`.
+
+        Raises:
+            DataError: no store has the bytes that were published.
+        """
+        for path in self._digests:
+            if path.startswith(f"{folder}/"):
+                file = target / path.removeprefix(f"{folder}/")
+                with storage.writing(file):
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    with file.open("w+b") as sink:
+                        self._take(path, sink)
+
+    def _take(self, path: str, sink: BinaryIO) -> None:
+        sha256, md5 = self._digests.get(path), self._md5.get(path)
+        known = sha256 is not None and md5 is not None
+        if not known or not _take(self._stores, str(md5), sink, sha256=sha256):
+            raise DataError(
+                f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`"
+            )
 
 
 def read(places: Locations, tag: str, path: str) -> bytes:
@@ -90,14 +116,7 @@ def read(places: Locations, tag: str, path: str) -> bytes:
     Raises:
         DataError: no store has the bytes that were published.
     """
-    digest = manifest(places.root, tag).get(path)
-    md5 = published(places, tag).get(path)
-    for store in stores(places):
-        if md5 and object_path(store, md5).exists():
-            data = object_path(store, md5).read_bytes()
-            if sha256(data).hexdigest() == digest:
-                return data
-    raise DataError(f"{path} of {tag} is missing or altered: run `roundhouse audit verify`")
+    return Reader(places, tag).read(path)
 
 
 def extract(places: Locations, tag: str, folder: str, target: Path) -> Path:
@@ -106,18 +125,120 @@ def extract(places: Locations, tag: str, folder: str, target: Path) -> Path:
     Raises:
         DataError: a file is missing or altered.
     """
-    for path in manifest(places.root, tag):
-        if path.startswith(f"{folder}/"):
-            file = target / path.removeprefix(f"{folder}/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(read(places, tag, path))
+    Reader(places, tag).extract(folder, target)
     return target
 
 
-def _listing(places: Locations, tag: str, folder: str, md5: str) -> Iterator[dict[str, str]]:
-    for store in stores(places):
-        path = object_path(store, md5)
-        if is_whole(path, md5):
-            yield from json.loads(path.read_text(encoding="utf-8"))
-            return
-    raise DataError(f"the list of {folder} of {tag} is in no store: run `roundhouse audit verify`")
+def pull(places: Locations, workspace: Path, pointer: str) -> Path:
+    """`dvc pull` of a folder's pointer file, made safe: returns the folder, every file checked.
+
+    Raises:
+        DataError: names a file that no store has unharmed.
+        RoundhouseError: DVC could not fetch it.
+    """
+    (entry,) = yaml.safe_load((workspace / pointer).read_text(encoding="utf-8"))["outs"]
+    folder = (Path(pointer).parent / str(entry["path"])).as_posix()
+    found = stores(places)
+    _mend(found, [entry["md5"]])
+    _mend(found, [file["md5"] for file in _listing(found, entry["md5"], folder)])
+    dvc("pull", "--force", pointer, workspace=workspace, root=places.root)
+    restore(places, workspace, folder, entry["md5"])
+    return workspace / folder
+
+
+def restore(places: Locations, workspace: Path, folder: str, md5: str) -> None:
+    """Checks a folder that DVC brought into the clone; what is damaged comes from another store.
+
+    Raises:
+        DataError: names the first file that no store has unharmed.
+    """
+    found = stores(places)
+    for entry in _listing(found, md5, folder):
+        file = workspace / folder / entry["relpath"]
+        if not is_whole(file, entry["md5"]) and not _replace(found, entry["md5"], file):
+            raise DataError(
+                f"{file} is not what was recorded, and no store has it unharmed: "
+                f"{', '.join(store.where for store in found)}; "
+                f"put back a copy of object {entry['md5']}"
+            )
+
+
+def check_restored(places: Locations, workspace: Path, stage: str) -> None:
+    """Hashes what DVC brought back for a stage that it skipped: it trusts its cache unseen.
+
+    Raises:
+        DataError: names the first file that is not what the stage had made.
+    """
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text(encoding="utf-8"))
+    for out in lock["stages"][stage]["outs"]:
+        try:
+            restore(places, workspace, out["path"], out["md5"])
+        except DataError as error:
+            again = workspace / out["path"]
+            raise DataError(
+                f"stage {stage}: {error}, or delete it and {again} and resume"
+            ) from error
+
+
+def is_whole(path: Path, md5: str) -> bool:
+    """Whether a file is there and has the md5 that DVC recorded."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return digest(file, "md5") == md5.removesuffix(".dir")
+
+
+def _listing(
+    found: Sequence[Store], md5: str, what: str, mend: bool = True
+) -> Iterator[dict[str, Any]]:
+    data = io.BytesIO()
+    if not _take(found, md5, data, mend=mend):
+        raise DataError(f"the list of {what} is in no store: run `roundhouse audit verify`")
+    yield from json.loads(data.getvalue())
+
+
+def _take(
+    found: Sequence[Store],
+    md5: str,
+    sink: BinaryIO,
+    *,
+    sha256: str | None = None,
+    mend: bool = True,
+) -> bool:
+    """Fills `sink` from the first store whose copy has the right hash; False where none has.
+
+    Damaged copies that were met on the way are replaced, if `mend` is set.
+    """
+    wanted, algorithm = (sha256, "sha256") if sha256 else (md5.removesuffix(".dir"), "md5")
+    damaged: list[Store] = []
+    for store in found:
+        if not store.copy(md5, sink):
+            continue
+        sink.seek(0)
+        if digest(sink, algorithm) == wanted:
+            for other in damaged if mend else ():
+                other.put(md5, sink)
+            return True
+        damaged.append(store)
+    return False
+
+
+def _mend(found: Sequence[Store], objects: Sequence[str]) -> None:
+    """Replaces what is damaged in the first store, the cache, where another has it unharmed."""
+    for md5 in objects:
+        if found[0].digest(md5) not in (None, md5.removesuffix(".dir")):
+            with TemporaryFile() as sink:
+                _take(found, md5, sink)
+
+
+def _replace(found: Sequence[Store], md5: str, file: Path) -> bool:
+    """Puts an unharmed copy in a file's place; the old one may be a link into the cache."""
+    part = file.with_name(f".{file.name}.part")
+    with storage.writing(file):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w+b") as sink:
+            whole = _take(found, md5, sink)
+        if whole:
+            part.replace(file)
+        part.unlink(missing_ok=True)
+    return whole

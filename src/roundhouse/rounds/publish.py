@@ -4,7 +4,7 @@
     2. commit and tag  what names the bytes
     3. registry        a model version that names the tag
     4. decision row    the champion, by one conditional update in the ledger
-    5. alias           MLflow's picture of the champion
+    5. tag and alias   MLflow's picture of the decision and of the champion
 
 Each step finds out whether it was done already, so a publish that was killed is simply run again.
 """
@@ -13,7 +13,7 @@ import json
 from typing import NamedTuple
 
 from roundhouse import failpoints
-from roundhouse.errors import ChampionChangedError, DataError, TrackingError
+from roundhouse.errors import ChampionChangedError, DataError, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, workspace
@@ -23,7 +23,6 @@ from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.git import show
 from roundhouse.tracking import Tracker
 
-CHAMPION_ALIAS = "champion"
 CHAMPION_CHANGED = "champion-changed"
 
 
@@ -51,7 +50,7 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     """
     decision = _tagged(this, decision) or decision
     failpoints.hit("publish.begin")
-    dvc("push", workspace=this.workspace, root=this.places.root)
+    _push(this)
     failpoints.hit("publish.pushed")
     if not record.tag_commit(this):
         message = f"Round {this.number}: {decision.outcome}"
@@ -62,10 +61,21 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     failpoints.hit("publish.registered")
     published = _settle(this, decision, version)
     failpoints.hit("publish.settled")
-    champion = this.ledger.champion()
+    champion, name = this.ledger.champion(), this.settings.publish.model_name
+    tracker.decided(name, version, published.outcome)
     if champion:
-        tracker.set_alias(this.settings.publish.model_name, CHAMPION_ALIAS, champion.version)
+        tracker.show_champion(name, champion.version)
     return published
+
+
+def _push(this: Round) -> None:
+    try:
+        dvc("push", workspace=this.workspace, root=this.places.root)
+    except RoundhouseError as error:
+        raise RoundhouseError(
+            f"{error}; round {this.number} is not published: "
+            f"bring the remote back, then run `roundhouse resume {this.number}`"
+        ) from None
 
 
 def _tagged(this: Round, decision: Decision) -> Decision | None:
@@ -84,16 +94,12 @@ def _tagged(this: Round, decision: Decision) -> Decision | None:
 
 def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> str:
     if run_id is None:
-        raise TrackingError(
-            f"MLflow at {tracker.where} is away, so round {this.number} is not in the registry: "
-            f"bring it back, then run `roundhouse resume {this.number}`"
-        )
+        raise TrackingError(f"MLflow at {tracker.where} is away")
     tags = {
         "tag": this.tag,
         "commit": record.tag_commit(this),
         "data_version": record.data_version(this.workspace),
         "sha256": str(decision.bound["model"]),
-        "decision": decision.outcome,
     }
     name = this.settings.publish.model_name
     return tracker.register(run_id, this.workspace / MODEL, name, tags)

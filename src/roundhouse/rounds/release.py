@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from roundhouse import smoke
@@ -9,11 +10,9 @@ from roundhouse.errors import DataError, TrackingError, UsageError
 from roundhouse.hashes import sha256_folder
 from roundhouse.ledger import Champion, Decision, Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects
+from roundhouse.rounds import objects, picture
 from roundhouse.rounds.begin import read_settings
-from roundhouse.rounds.publish import CHAMPION_ALIAS
 from roundhouse.settings import Settings
-from roundhouse.tracking import Tracker
 
 
 def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) -> Champion:
@@ -35,7 +34,7 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
         raise DataError(f"round {target.model_round}'s model was not put back: {result.text}")
     expected = now.decision if now else None
     decision = ledger.roll_back(target.model_round, target.version, target.sha256, expected, why)
-    show_champion(places, settings, target.version)
+    show_champion(places, ledger, settings, target.version)
     return Champion(target.model_round, target.version, target.sha256, decision.id)
 
 
@@ -60,14 +59,12 @@ def choose(decisions: Sequence[Decision], now: Champion | None, number: int | No
     return found[-1]
 
 
-def show_champion(places: Locations, settings: Settings, version: str) -> None:
+def show_champion(places: Locations, ledger: Ledger, settings: Settings, version: str) -> None:
     """Points MLflow's alias at the champion; the ledger has decided already, so this may fail."""
-    try:
-        tracker = Tracker(places.tracking_uri)
-        tracker.set_alias(settings.publish.model_name, CHAMPION_ALIAS, version)
-    except TrackingError:
-        # The next round's publish sets it; the ledger's row is the truth.
-        return
+    # `up` and the next round set it where this did not; the ledger's row is the truth.
+    with suppress(TrackingError):
+        tracker = picture.open_tracker(places, ledger)
+        tracker.show_champion(settings.publish.model_name, version)
 
 
 def published_model(places: Locations, number: int, sha256: str) -> Path:

@@ -6,11 +6,12 @@ A snapshot is a pure function of the ledger's watermark: made again after a cras
 import shutil
 from pathlib import Path
 
-from roundhouse import failpoints, jsonl
+from roundhouse import failpoints, jsonl, model_folder
 from roundhouse.errors import DataError
-from roundhouse.hashes import sha256_file, sha256_folder
+from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
 from roundhouse.rounds import inputs as inputs_module
+from roundhouse.rounds import objects
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
@@ -113,7 +114,7 @@ def _restore(this: Round) -> None:
     shutil.rmtree(this.workspace / FEEDBACK, ignore_errors=True)
     if this.previous:
         git("checkout", "--quiet", this.previous, "--", DATA_POINTER, cwd=this.workspace)
-        dvc("pull", DATA_POINTER, workspace=this.workspace, root=this.places.root)
+        objects.pull(this.places, this.workspace, DATA_POINTER)
 
 
 def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
@@ -139,5 +140,7 @@ def _fetch_champion(this: Round, inputs: Inputs) -> None:
 
 
 def _base_hash(this: Round) -> str:
-    folder = this.places.root / Path(this.settings.model.base).expanduser()
-    return sha256_folder(folder) if folder.is_dir() else this.settings.model.base
+    model = this.settings.model
+    if model.base == model_folder.SCRATCH:
+        return model.base
+    return model_folder.digest(model_folder.of_checkout(this.places.root, model))

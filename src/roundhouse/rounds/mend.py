@@ -1,0 +1,53 @@
+"""What nobody else puts right when a round's process dies, or MLflow was away: MLflow's picture.
+
+Whoever holds the rounds does this at the start of a round; `roundhouse up` does it all the time,
+and `roundhouse rounds` where it sees a dead round. The lock says who is alive.
+"""
+
+from roundhouse.ledger import Ledger
+from roundhouse.locations import Locations
+from roundhouse.rounds import picture
+from roundhouse.rounds.begin import last_tag, read_settings
+from roundhouse.rounds.lock import is_held
+from roundhouse.tracking import Tracker
+
+
+def at_work(places: Locations) -> bool:
+    """Whether a live process on this machine works on a round of this checkout."""
+    return is_held(places.state / "round.lock")
+
+
+def end_dead(places: Locations, tracker: Tracker) -> list[str]:
+    """Closes MLflow runs that this machine left as running; returns their ids.
+
+    They are listed before the lock is looked at: what claimed to run then, while nobody holds the
+    lock now, is dead.
+
+    Raises:
+        TrackingError: MLflow is away.
+    """
+    claimed = tracker.running(tracker.host)
+    if not claimed or at_work(places):
+        return []
+    return tracker.end_dead(claimed)
+
+
+def mend(places: Locations, ledger: Ledger, tracker: Tracker) -> list[str]:
+    """Closes dead runs, sends what finished rounds could not, and puts the alias right.
+
+    Returns:
+        Ids of runs that were closed.
+
+    Raises:
+        TrackingError: MLflow is away.
+    """
+    dead = end_dead(places, tracker)
+    if at_work(places):
+        return dead
+    for workspace in picture.behind(places):
+        picture.make_up(tracker, workspace)
+    champion, tag = ledger.champion(), last_tag(places.root)
+    if champion and tag:
+        name = read_settings(places.root, tag).publish.model_name
+        tracker.show_champion(name, champion.version)
+    return dead
