@@ -39,6 +39,7 @@ __all__ = [
     "on_panel",
     "parse",
     "prompt_key",
+    "rater_key",
     "side",
     "sides",
 ]
@@ -141,6 +142,11 @@ def sides(keys: Iterable[str], split: SplitSettings) -> dict[str, Side]:
             nearest = min(spare, key=lambda key: (max(low - place[key], place[key] - high), key))
             found[nearest] = empty
     return found
+
+
+def rater_key(rater: str, split: SplitSettings) -> str:
+    """What stands for a rater's name where a record outlives it: a salted SHA-256 (hex)."""
+    return hashlib.sha256(f"{split.salt}rater\0{rater}".encode()).hexdigest()
 
 
 def on_panel(rater: str, split: SplitSettings) -> bool:

@@ -1,9 +1,9 @@
 """What looks like personal data in a text: e-mail addresses, phone numbers, cards, keys, IBANs.
 
-Patterns with checks, no dictionaries: a card passes Luhn's test, an IBAN its own (ISO 7064), a phone
-number is written as one (with a plus, an area code in brackets, a leading zero in groups, or after
-a word such as "call"). So dates, times, amounts, clauses and ids are left alone, and so are names,
-addresses and whatever a person says in words: the scan finds slips, it does not anonymise.
+Patterns with checks, no dictionaries: a card passes Luhn's test, an IBAN its own (ISO 7064), a
+phone number is written as one (with a plus, an area code in brackets, a leading zero in groups, or
+after a word such as "call"). So dates, times, amounts, clauses and ids are left alone. So are
+names, addresses and whatever a person says in words: the scan finds slips, it does not anonymise.
 """
 
 import re

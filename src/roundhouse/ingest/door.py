@@ -148,12 +148,10 @@ def _redacted(raw: bytes) -> bytes:
 def _rater(value: Any) -> str | None:
     """Whom a row that is no row names as its rater, where a database can keep the name."""
     name = value.get("rater") if isinstance(value, dict) else None
-    if isinstance(name, int) and not isinstance(name, bool):
-        name = str(name)
-    safe = isinstance(name, str) and len(name) <= _NAME and name.isprintable()
-    return name if safe else None
+    text = str(name) if isinstance(name, str | int) else ""
+    return text if 0 < len(text) <= _NAME and text.isprintable() else None
 
 
 def _personal(entries: list[Entry]) -> list[str]:
-    """The kinds of personal data in the accepted and duplicate rows, a string a row that has any."""
+    """The kinds of personal data in each valid row that has any."""
     return [entry.personal for entry in entries if isinstance(entry, Candidate) and entry.personal]

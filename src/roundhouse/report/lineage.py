@@ -86,7 +86,7 @@ def diff_text(found: Record) -> str:
 def verification_text(found: Record) -> str:
     """What `audit verify` found."""
     counts = (f"{found[name]:,} {name}" for name in ("rounds", "files"))
-    looked = f"{', '.join(counts)}, {found['rows']:,} rows of the ledger"
+    looked = f"{', '.join(counts)}, {found['rows']:,} rows of the ledger{_erased(found)}"
     if not found["findings"]:
         return f"all as published: {looked}"
     table = layout.table("round", "what", "problem", "where")
@@ -95,6 +95,15 @@ def verification_text(found: Record) -> str:
         table.add_row(*(Text(str(cell), overflow="fold") for cell in cells))
     title = f"not as published: {len(found['findings'])} (looked at {looked})"
     return layout.render(Text(title, layout.BAD), table)
+
+
+def _erased(found: Record) -> str:
+    """Where rows were taken out on request, such as `; erased under request 1: 12 files`."""
+    requests = Counter(one["request"] for one in found.get("erased", ()))
+    return "".join(
+        f"; erased under request {request}: {count:,} files"
+        for request, count in sorted(requests.items())
+    )
 
 
 def _depends(found: Record) -> dict[str, str]:

@@ -6,7 +6,9 @@ The record is the ledger's (`erasure.report`): tags and manifests stay as they w
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from roundhouse.errors import LedgerError
 from roundhouse.ledger import Erasures, Ledger
+from roundhouse.locations import Locations
 from roundhouse.rounds.inputs import Partition
 
 
@@ -35,6 +37,15 @@ def replaced(ledger: Ledger) -> dict[str, Replaced]:
         for md5, entry in request.report.get("replaced", {}).items():
             found[md5] = Replaced(request.id, **entry)
     return {md5: _last(found, one) for md5, one in found.items()}
+
+
+def known(places: Locations) -> dict[str, Replaced]:
+    """The same for a reader that has no ledger open; empty where there is none."""
+    try:
+        with Ledger.open(places.ledger_url, create=False) as ledger:
+            return replaced(ledger)
+    except LedgerError:
+        return {}
 
 
 def current(ledger: Ledger, partitions: Mapping[str, Partition]) -> dict[str, Partition]:

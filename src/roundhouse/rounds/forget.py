@@ -155,7 +155,7 @@ def _describe(
         used = sum(seq <= watermark for seq, _ in rows)
         if used:
             weight = _weight(places, number, raters)
-            found = {"round": number, "version": versions.get(number), "rows": used}
+            found: dict[str, Any] = {"round": number, "version": versions.get(number), "rows": used}
             rounds.append(found | {"weight": weight})
     Erasures(ledger).report(request.id, rows=len(rows), rounds=rounds)
 
@@ -166,8 +166,8 @@ def _weight(places: Locations, number: int, raters: set[str]) -> float | None:
         table = objects.read(places, tag_name(number), "out/raters/raters.json")
     except RoundhouseError:
         return None
-    found: list[dict[str, Any]] = json.loads(table)
-    return next((one["weight"] for one in found if one["rater"] in raters), None)
+    states: list[dict[str, Any]] = json.loads(table)
+    return next((one["weight"] for one in states if one["rater"] in raters), None)
 
 
 @contextmanager

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from roundhouse.errors import RemoteError, RoundhouseError
 from roundhouse.hashes import sha256_file
-from roundhouse.ledger import Ledger
+from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects
+from roundhouse.rounds import erased, objects
 from roundhouse.rounds.begin import read_inputs
 from roundhouse.rounds.dvc import stores
+from roundhouse.rounds.erased import Replaced
 from roundhouse.rounds.git import git, round_tags
 from roundhouse.rounds.stores import Store
 
@@ -32,6 +33,20 @@ class Finding:
     problem: str
 
 
+class Erased(NamedTuple):
+    """A published file that rows were erased from.
+
+    Attributes:
+        round: its round.
+        what: the file.
+        request: the erasure's id in the ledger.
+    """
+
+    round: int
+    what: str
+    request: int
+
+
 @dataclass(frozen=True)
 class Verification:
     """What was checked, and what is wrong with it.
@@ -40,13 +55,15 @@ class Verification:
         rounds: rounds that were looked at.
         files: published files, counted once a place.
         rows: rows of the ledger's chain.
-        findings: empty where all is as published.
+        findings: empty where all is as published, but for what was erased.
+        erased: files that people's rows were taken out of, as they had asked.
     """
 
     rounds: int
     files: int
     rows: int
     findings: tuple[Finding, ...]
+    erased: tuple[Erased, ...] = ()
 
 
 def verify(places: Locations, ledger: Ledger) -> Verification:
@@ -55,11 +72,19 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
     files = 0
     numbers = round_tags(places.root)
     look = _Look(places)
+    gone = erased.replaced(ledger)
+    erased_files: set[Erased] = set()
+    for request in Erasures(ledger).unfinished():
+        what = f"request {request.id} to erase"
+        findings.append(Finding(0, what, "ledger", "unfinished: say it again"))
     for number in numbers:
         try:
             for copy in look.copies(number):
                 files += 1
-                problem = _problem(copy)
+                one = gone.get(copy.md5 or "")
+                problem = _problem(copy) if one is None else look.remains(copy, one)
+                if one is not None:
+                    erased_files.add(Erased(number, copy.name, one.request))
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
             findings += look.lists(number)
@@ -75,7 +100,7 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
         rows = ledger.verify_chain().rows
     except RoundhouseError as error:
         findings.append(Finding(0, "ledger", "chain", str(error)))
-    return Verification(len(numbers), files, rows, tuple(findings))
+    return Verification(len(numbers), files, rows, tuple(findings), tuple(sorted(erased_files)))
 
 
 class _Copy(NamedTuple):
@@ -86,6 +111,8 @@ class _Copy(NamedTuple):
     digest: str
     needed: bool
     """The remote must have it; cache and clone can be filled again."""
+    md5: str | None = None
+    """The name under which DVC keeps it."""
 
 
 def _problem(copy: _Copy) -> str | None:
@@ -109,11 +136,23 @@ class _Look:
         for name, digest in objects.manifest(self._places.root, tag).items():
             for store in self._stores:
                 found = self._digest(store, md5.get(name), "sha256")
-                yield _Copy(name, store.where, found, digest, needed=store is self._stores[-1])
+                needed = store is self._stores[-1]
+                yield _Copy(name, store.where, found, digest, needed, md5.get(name))
             if workspace.exists():
                 path = workspace / name
                 found = sha256_file(path) if path.exists() else None
-                yield _Copy(name, str(workspace), found, digest, needed=False)
+                yield _Copy(name, str(workspace), found, digest, False, md5.get(name))
+
+    def remains(self, copy: _Copy, gone: Replaced) -> str | None:
+        """What is wrong with a file that rows were erased from; only what is left may lie there."""
+        if copy.found == copy.digest:
+            return f"still there, though erased under request {gone.request}"
+        if copy.found not in (None, gone.left):
+            return "altered"
+        if not copy.needed or gone.to is None:
+            return None
+        left = self._digest(self._stores[-1], gone.to, "sha256")
+        return None if left == gone.left else f"what request {gone.request} left of it is missing"
 
     def lists(self, number: int) -> Iterator[Finding]:
         """DVC's own lists of the files in a folder: without them the remote gives out nothing."""
