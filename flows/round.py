@@ -16,6 +16,7 @@ from flows.step import call_run, enter, leave_link, leave_table, step
 from roundhouse.errors import Blocked, BusyError
 from roundhouse.rounds.begin import Request, Skipped, open_round, skip_busy
 from roundhouse.rounds.chronicle import Chronicle
+from roundhouse.rounds.clean import after_round
 from roundhouse.rounds.collect import collect
 from roundhouse.rounds.decide import decide
 from roundhouse.rounds.snapshot import take_snapshot
@@ -70,6 +71,7 @@ def rlhf_round(
                 record = chronicle.close(published.outcome, published.reasons)
             except Blocked as block:
                 record = chronicle.close("blocked", (f"{block.check}: {block}",))
+            step("clean", after_round, this)
             mlflow = chronicle.page
     except BusyError as busy:
         record = {"decision": "skipped", "reasons": [skip_busy(request, busy)]}

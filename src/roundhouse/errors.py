@@ -6,6 +6,7 @@
     │   └── CheckoutError           2   not a usable git checkout, or tracked code was edited
     ├── InputError                  2   a feedback file cannot be read at all
     ├── LedgerError                 1   the ledger is locked, missing or damaged
+    │   ├── NoLedgerError           1   there is none yet
     │   └── ChampionChangedError    1   another model was released meanwhile
     ├── BusyError                   1   another process owns the round
     │   └── OvertakenError          1   taken for dead: another process goes on
@@ -53,6 +54,10 @@ class InputError(RoundhouseError):
 
 class LedgerError(RoundhouseError):
     """The ledger is locked, missing or damaged."""
+
+
+class NoLedgerError(LedgerError):
+    """Nothing was ever received here; a command that reads makes no ledger."""
 
 
 class ChampionChangedError(LedgerError):

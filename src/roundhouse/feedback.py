@@ -144,9 +144,9 @@ def sides(keys: Iterable[str], split: SplitSettings) -> dict[str, Side]:
     return found
 
 
-def rater_key(rater: str, split: SplitSettings) -> str:
-    """What stands for a rater's name where a record outlives it: a salted SHA-256 (hex)."""
-    return hashlib.sha256(f"{split.salt}rater\0{rater}".encode()).hexdigest()
+def rater_key(rater: str, salt: str) -> str:
+    """What stands for a rater's name where a record outlives it; `salt` is `split.salt`."""
+    return hashlib.sha256(f"{salt}rater\0{rater}".encode()).hexdigest()
 
 
 def on_panel(rater: str, split: SplitSettings) -> bool:

@@ -321,6 +321,13 @@ class RetentionSettings(Block):
     """Rows made longer ago are erased when a round begins, in days; 0 keeps them for ever."""
 
 
+class StorageSettings(Block):
+    """What the disk of this machine keeps."""
+
+    keep_rounds: WholeNumber
+    """Workspaces and cache objects of that many last rounds stay; 0 keeps all (`clean` by hand)."""
+
+
 class Settings(Block):
     """All settings of a round."""
 
@@ -340,6 +347,7 @@ class Settings(Block):
     ingest: IngestSettings
     retention: RetentionSettings
     schedule: ScheduleSettings
+    storage: StorageSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
 

@@ -118,5 +118,10 @@ def test_answers_as_text_come_in_the_order_of_their_prompts(policy: Policy) -> N
 def _limits() -> ModelSettings:
     shape = ScratchModel(hidden_size=8, layers=1, heads=1, feed_forward=12)
     return ModelSettings(
-        base="scratch", scratch=shape, prompt_tokens=12, response_tokens=10, threads=1
+        base="scratch",
+        revision=None,
+        scratch=shape,
+        prompt_tokens=12,
+        response_tokens=10,
+        threads=1,
     )

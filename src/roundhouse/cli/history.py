@@ -1,33 +1,19 @@
-"""`audit`, `raters`, `rollback`, `chat`: what was published, who rated it, and the champion."""
+"""`raters`, `rollback`, `chat`: who rated, and the champion."""
 
 import argparse
 import sys
-from typing import Any
 
 from roundhouse import report
-from roundhouse.cli.output import add, here, show
+from roundhouse.cli.output import add, opened, show
 from roundhouse.errors import UsageError
 from roundhouse.ledger import Ledger
-from roundhouse.locations import Locations
-from roundhouse.rounds import audit, release, verify
-from roundhouse.rounds.begin import has_history
+from roundhouse.rounds import audit, release
 from roundhouse.rounds.git import round_tags
+from roundhouse.rounds.shelf import Shelf
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the commands of this module."""
-    group = commands.add_parser("audit", help="lineage, differences, and every hash checked")
-    kinds = group.add_subparsers(metavar="WHAT", required=True)
-    command = add(kinds, "round", _round, "what a round's result depends on")
-    command.add_argument("number", type=int, metavar="N")
-    command = add(kinds, "model", _model, "what a registered model version depends on")
-    command.add_argument("version", metavar="VERSION")
-    command = add(kinds, "rater", _rater, "the rounds and models a rater's rows went into")
-    command.add_argument("rater", metavar="ID")
-    command = add(kinds, "diff", _diff, "what changed between two rounds")
-    command.add_argument("before", type=int, metavar="N")
-    command.add_argument("after", type=int, metavar="M")
-    add(kinds, "verify", _verify, "recompute the hashes of everything published")
     command = add(commands, "raters", _raters, "the raters of a round: reliability, state, weight")
     command.add_argument("--round", type=int, metavar="N", help="default: the last one")
     command.add_argument(
@@ -40,48 +26,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command = add(commands, "chat", _chat, "talk to the champion")
     command.add_argument("--prompt", metavar="TEXT", help="one answer, then end")
     command.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
-
-
-def _open() -> tuple[Locations, Ledger]:
-    places = here()
-    return places, Ledger.open(places.ledger_url, expected=has_history(places))
-
-
-def _round(options: argparse.Namespace) -> int:
-    found = audit.audit_round(*_open(), options.number)
-    show(options, found, report.audit_text(found))
-    return 0
-
-
-def _model(options: argparse.Namespace) -> int:
-    found = audit.audit_model(*_open(), options.version)
-    show(options, found, report.audit_text(found))
-    return 0
-
-
-def _rater(options: argparse.Namespace) -> int:
-    found = audit.audit_rater(*_open(), options.rater)
-    show(options, found, report.rater_text(found))
-    return 0
-
-
-def _diff(options: argparse.Namespace) -> int:
-    found = audit.audit_diff(*_open(), options.before, options.after)
-    show(options, found, report.diff_text(found))
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    found = verify.verify(*_open())
-    value: dict[str, Any] = {
-        "rounds": found.rounds,
-        "files": found.files,
-        "rows": found.rows,
-        "findings": [vars(finding) for finding in found.findings],
-        "erased": [one._asdict() for one in found.erased],
-    }
-    show(options, value, report.verification_text(value))
-    return 1 if found.findings else 0
 
 
 def _set_rater(options: argparse.Namespace, ledger: Ledger) -> int:
@@ -98,20 +42,20 @@ def _set_rater(options: argparse.Namespace, ledger: Ledger) -> int:
 
 
 def _raters(options: argparse.Namespace) -> int:
-    places, ledger = _open()
+    places, ledger = opened()
     if options.set:
         return _set_rater(options, ledger)
     numbers = round_tags(places.root)
     number = options.round or (numbers[-1] if numbers else None)
     if number is None:
         raise UsageError("there is no published round yet: run `roundhouse round`")
-    raters = audit.audit_round(places, ledger, number)["raters"]
+    raters = audit.raters(Shelf(places), audit.published_tag(places, number))
     show(options, raters, report.raters_table(number, raters))
     return 0
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    places, ledger = _open()
+    places, ledger = opened()
     champion = release.rollback(places, ledger, options.number, options.why)
     text = f"the champion is now version {champion.version}, made by round {champion.round}"
     show(options, {"round": champion.round, "version": champion.version}, text)
@@ -119,7 +63,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    places, ledger = _open()
+    places, ledger = opened()
     answer = release.talk(places, ledger, options.temperature)
     if options.prompt is not None:
         text = answer(options.prompt)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
+from roundhouse.rounds.begin import has_history
 from roundhouse.rounds.git import toplevel
 
 Run = Callable[[argparse.Namespace], int]
@@ -20,6 +22,16 @@ def here() -> Locations:
         CheckoutError: it is called outside a git checkout.
     """
     return Locations(toplevel(Path.cwd()))
+
+
+def opened() -> tuple[Locations, Ledger]:
+    """The places of the checkout and its ledger, for commands that make neither.
+
+    Raises:
+        NoLedgerError: nothing was ever received here.
+    """
+    places = here()
+    return places, Ledger.open(places.ledger_url, expected=has_history(places), create=False)
 
 
 def add(

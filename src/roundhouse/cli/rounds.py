@@ -14,11 +14,14 @@ from typing import Any
 from roundhouse import jsonl, report
 from roundhouse.cli.output import add, here, show, whole_number
 from roundhouse.environment import environment, import_path
-from roundhouse.errors import RoundhouseError, UsageError
-from roundhouse.ledger import Ledger
+from roundhouse.errors import NoLedgerError, RoundhouseError, UsageError
+from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds.begin import has_history
+from roundhouse.rounds.clean import clean
+from roundhouse.rounds.lock import owned, who
+from roundhouse.settings import load
 
 EXIT_CODES = {"promoted": 0, "held": 0, "skipped": 0, "blocked": 3}
 
@@ -38,6 +41,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     command = add(commands, "resume", _resume, "finish a round that was killed")
     command.add_argument("number", type=int, metavar="N")
+    command = add(commands, "clean", _clean, "remove what can be made again; logs stay")
+    command.add_argument(
+        "--keep",
+        type=whole_number,
+        metavar="N",
+        help="last rounds that stay whole; default: setting",
+    )
     add(commands, "rounds", _rounds, "the rounds so far")
 
 
@@ -56,6 +66,25 @@ def _round(options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     return _run_flow(options, {"resume": options.number})
+
+
+def _clean(options: argparse.Namespace) -> int:
+    places = here()
+    setting = load(places.root / "params.yaml").storage.keep_rounds
+    keep = max(1, setting if options.keep is None else options.keep)
+    with (
+        owned(places.state / "round.lock", "roundhouse clean"),
+        Ledger.open(places.ledger_url, create=False) as ledger,
+        ledger.owned(who("roundhouse clean")),
+    ):
+        done = clean(places, ledger, keep)
+    text = (
+        f"{done.bytes / 1e6:,.0f} MB given back: {len(done.workspaces)} workspaces, "
+        f"{done.objects} cache objects, {done.models} extracted models; "
+        f"the last {keep} rounds and the champion's stay"
+    )
+    show(options, done._asdict(), text)
+    return 0
 
 
 def _run_flow(options: argparse.Namespace, request: dict[str, Any]) -> int:
@@ -106,8 +135,6 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
 
 
 def _rounds(options: argparse.Namespace) -> int:
-    places = here()
-    ledger = Ledger.open(places.ledger_url, expected=has_history(places))
     rows = [
         {
             "round": row.number,
@@ -116,7 +143,16 @@ def _rounds(options: argparse.Namespace) -> int:
             "data_version": row.data_version,
             "metrics": row.metrics,
         }
-        for row in ledger.rounds()
+        for row in _recorded(here())
     ]
     show(options, rows, report.rounds_table(rows))
     return 0
+
+
+def _recorded(places: Locations) -> list[Round]:
+    """All rounds of the ledger; looking makes none where there is none."""
+    try:
+        with Ledger.open(places.ledger_url, has_history(places), create=False) as ledger:
+            return ledger.rounds()
+    except NoLedgerError:
+        return []

@@ -79,6 +79,7 @@ def decide(
     expected: int | None,
     why: str,
     at: str,
+    who: str | None = None,
 ) -> Decision:
     """Records a decision about a model (its round, version, sha256) and makes it champion, or not.
 
@@ -112,6 +113,7 @@ def decide(
         sha256=sha256,
         why=why,
         at=at,
+        who=who,
     )
     values = asdict(decided)
     del values["id"]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from roundhouse.errors import LedgerError
+from roundhouse.errors import LedgerError, NoLedgerError
 from roundhouse.ledger import schema
 
 #: Erased bytes are overwritten, and not only taken off the list of pages in use.
@@ -138,7 +138,7 @@ def _refuse_absent(shown: str, expected: bool, create: bool) -> None:
             " (a new one would count their feedback twice)"
         )
     if not create:
-        raise LedgerError(f"ledger {shown}: there is none yet; `roundhouse ingest` makes it")
+        raise NoLedgerError(f"ledger {shown}: there is none yet; `roundhouse ingest` makes it")
 
 
 def _engine(url: URL, timeout: float) -> Engine:

@@ -130,7 +130,7 @@ class Erasures:
         }
 
     def mark_lines(self, id: int, bears: Callable[[bytes], bool]) -> int:
-        """Marks quarantined lines, or parts of long ones, that bear a trace; returns all marked."""
+        """Marks quarantined lines, or parts of long ones, that bear a mark; returns all marked."""
         parts = schema.quarantine_part.c
         with self._ledger._writing() as connection:
             free = select(_QUARANTINE.id, _QUARANTINE.raw).where(_QUARANTINE.erasure.is_(None))

@@ -109,7 +109,7 @@ class Decision:
     """What was decided about one model, and the champion's version before and after.
 
     `round` is the round that decided, None for a rollback; `model_round` is the one that made the
-    model.
+    model; `who` is the person who rolled back.
     """
 
     id: int
@@ -122,6 +122,7 @@ class Decision:
     sha256: str
     why: str
     at: str
+    who: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ decision = Table(
     Column("sha256", String(64), nullable=False),
     Column("why", Text, nullable=False),
     Column("at", String(32), nullable=False),
+    # The person who rolled back; null where a round decided.
+    Column("who", Text),
 )
 
 # One row, empty until a first promotion. Changes only where `decision` is the expected one.

@@ -304,7 +304,7 @@ class Ledger:
     def roll_back(
         self, model_round: int, version: str, sha256: str, expected: int | None, why: str
     ) -> Decision:
-        """Makes an earlier model the champion again; raises like `settle`."""
+        """A person makes an earlier model the champion again; raises like `settle`."""
         with self._writing() as connection:
             return decisions.decide(
                 connection,
@@ -314,6 +314,7 @@ class Ledger:
                 expected=expected,
                 why=why,
                 at=now(),
+                who=person(),
             )
 
     def decisions(self) -> list[Decision]:

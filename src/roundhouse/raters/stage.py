@@ -59,7 +59,7 @@ def run(
     reliability = fit(chosen)
     regions = _regions(found)
     words = inputs.get("rater_states") or {}
-    keys = {rater: rater_key(rater, split) for rater in regions}
+    keys = {rater: rater_key(rater, split.salt) for rater in regions}
     overrides = {rater: words[key] for rater, key in keys.items() if key in words}
     verdicts = judge_raters(chosen, reliability, settings, regions, overrides)
     pairs = aggregate.pairs(ratings, verdicts, settings, split)

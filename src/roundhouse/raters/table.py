@@ -125,25 +125,33 @@ def judgements(
 
 
 class Prompts:
-    """Keys of prompts, each computed once: by group (decides the side) and by text alone."""
+    """Keys of prompts, each computed once: by group (decides the side) and by text alone.
+
+    It remembers texts and groups by digest, so that memory does not grow with their length.
+    """
 
     def __init__(self) -> None:
-        self._text: dict[str, str] = {}
-        self._group: dict[str, str] = {}
+        self._text: dict[bytes, str] = {}
+        self._group: dict[bytes, str] = {}
 
     def keys(self, row: Mapping[str, Any]) -> tuple[str, str]:
         """(prompt key, text key) of a row; equal where the row has no group."""
         prompt, group = row["prompt"], row.get("group")
-        raw = prompt if isinstance(prompt, str) else "\0" + jsonl.dumps(prompt)
+        raw = _digest(prompt if isinstance(prompt, str) else "\0" + jsonl.dumps(prompt))
         text_key = self._text.get(raw)
         if text_key is None:
             text_key = self._text[raw] = feedback.prompt_key({"prompt": prompt})
         if group is None:
             return text_key, text_key
-        key = self._group.get(group)
+        name = _digest(group)
+        key = self._group.get(name)
         if key is None:
-            key = self._group[group] = feedback.prompt_key(row)
+            key = self._group[name] = feedback.prompt_key(row)
         return key, text_key
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def squeeze(text: str) -> str:

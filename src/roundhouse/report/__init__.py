@@ -6,20 +6,22 @@ Names out of feedback (raters, domains, checks) are shown as they are and never 
 from roundhouse.report.lineage import (
     audit_text,
     diff_text,
-    rater_text,
     raters_table,
     verification_text,
 )
 from roundhouse.report.round import round_lines, round_table, rounds_table, show
+from roundhouse.report.traces import file_text, rater_text, row_text
 
 __all__ = [
     "audit_text",
     "diff_text",
+    "file_text",
     "rater_text",
     "raters_table",
     "round_lines",
     "round_table",
     "rounds_table",
+    "row_text",
     "show",
     "verification_text",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from roundhouse.report import layout
@@ -31,20 +32,6 @@ def raters_table(number: int, raters: Sequence[Record]) -> str:
     return layout.render(Text(f"Raters of round {number}", "bold"), found)
 
 
-def rater_text(found: Record) -> str:
-    """The rounds and models that one rater's rows went into."""
-    table = layout.table("round", "model version", "rows", "weight", "state")
-    for row in found["rounds"]:
-        table.add_row(
-            str(row["round"]),
-            str(row["version"] or "-"),
-            f"{row['rows']:,}",
-            layout.number(row["weight"], 2),
-            str(row["state"] or "-"),
-        )
-    return layout.render(Text(f"Rater {found['rater']}", "bold"), table)
-
-
 def audit_text(found: Record) -> str:
     """What a round's result, or a model version, depends on."""
     partitions = layout.table("partition", "rows", "sha256")
@@ -55,7 +42,12 @@ def audit_text(found: Record) -> str:
     figures = {line.label: f"{line.value}  {line.note}".rstrip() for line in shown}
     version = f"Version {found['version']}, round" if "version" in found else "Round"
     title = Text(f"{version} {found['round']}: {found['decision']}", "bold")
-    return layout.render(title, layout.facts(_depends(found) | figures), partitions)
+    parts = [layout.facts(_depends(found) | figures), partitions]
+    if "trained" in found:
+        parts += [_trained(found["trained"]), _history(found["history"])]
+        where = found.get("rows_file") or "nowhere: --rows FILE writes every row with its weight"
+        parts.append(layout.facts({"listed in": where}))
+    return layout.render(title, *parts)
 
 
 def diff_text(found: Record) -> str:
@@ -63,9 +55,11 @@ def diff_text(found: Record) -> str:
     before, after = f"round {found['from']}", f"round {found['to']}"
     named = {
         "decision": " -> ".join(str(one) for one in found["decision"]),
-        "code": "unchanged" if len(set(found["code"])) == 1 else " -> ".join(found["code"]),
+        "code": _code(found),
         "rows added": f"{found['rows_added']:,}{layout.listed(found['rows_added_by_kind'])}",
     }
+    for key in ("region", "domain"):
+        named[f"  by {key}"] = layout.listed(found[f"rows_added_by_{key}"]).strip(" ()") or "-"
     for key in ("partitions_added", "partitions_gone", "partitions_altered", "raters_new"):
         named[key.replace("_", " ")] = ", ".join(found[key]) or "none"
     named["raters gone"] = ", ".join(found["raters_gone"]) or "none"
@@ -122,11 +116,52 @@ def _depends(found: Record) -> dict[str, str]:
         "base": found["base"],
         "seed": str(found["seed"]),
         "data version": found["data_version"] or "unknown",
-        "rows": f"{rows['accepted']:,} accepted = {rows['used']:,} usable + {excluded}",
+        "rows": f"{rows['accepted']:,} accepted = {rows['used']:,} usable + {excluded}"
+        + (f"; {rows['erased']:,} erased since" if rows["erased"] else ""),
+        "validation": _validation(found["validation"]),
         "raters": f"{len(found['raters']):,}{layout.listed(states)}",
-        "accepted by hand": "; ".join(found["accepted"]) or "nothing",
+        "overruled by people": "\n".join(map(_word, found["overrides"])) or "nothing",
         "in the way": "; ".join(reason["text"] for reason in found["reasons"]) or "nothing",
     }
+
+
+def _trained(trained: Record) -> Table:
+    """What each use was made of; sft and reward make the model, the others measure it."""
+    table = layout.table("use", "things", "feedback rows", "sum of weights")
+    for how, one in trained.items():
+        weight = f"{one['weight']:,.2f}" if one["weight"] else "-"
+        table.add_row(how, f"{one['things']:,}", f"{one['rows']:,}", weight)
+    return table
+
+
+def _history(history: Sequence[Record]) -> Table:
+    table = layout.table("when", "what", "champion before", "after", "by", "why")
+    for one in history:
+        by = one["who"] or f"round {one['round']}"
+        what = f"{one['action']} {one['version']}"
+        champions = (one["champion_before"] or "-", one["champion_after"] or "-")
+        table.add_row(one["at"], what, *champions, Text(by), Text(one["why"]))
+    return table
+
+
+def _validation(found: Record) -> str:
+    failed = {one["check"]: one["failing_rows"] for one in found["failed"]}
+    verdict = "all passed" if found["success"] else f"{len(found['failed'])} failed"
+    blocked = f"; blocked by {found['blocked']['check']}" if found["blocked"] else ""
+    return f"{found['expectations']} expectations, {verdict}{layout.listed(failed)}{blocked}"
+
+
+def _word(one: Record) -> str:
+    return (
+        f"{one['kind']} {one['subject']}: {one['state']} by {one['who']}, {one['at']}: {one['why']}"
+    )
+
+
+def _code(found: Record) -> str:
+    if len(set(found["code"])) == 1:
+        edited = " with uncommitted edits" if any(found["edited_code"]) else ""
+        return f"unchanged{edited}"
+    return "\n".join([" -> ".join(found["code"]), *found["commits"]])
 
 
 def _changes(

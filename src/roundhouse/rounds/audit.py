@@ -1,47 +1,55 @@
-"""Where a model came from and where a rating went, from published bytes alone."""
+"""Where a model came from, and what changed between two rounds, from published bytes and the ledger."""
 
-import io
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import yaml
-
-from roundhouse.errors import RoundhouseError, UsageError
-from roundhouse.ledger import Ledger, Round
+from roundhouse.errors import DataError, RoundhouseError, UsageError
+from roundhouse.feedback import rater_key
+from roundhouse.ledger import Decision, Ledger, Override, Round
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects
-from roundhouse.rounds.begin import read_inputs
+from roundhouse.rounds import erased, usage
 from roundhouse.rounds.git import git, round_tags, show
+from roundhouse.rounds.shelf import Shelf
 
 
 def audit_round(places: Locations, ledger: Ledger, number: int) -> dict[str, Any]:
     """Everything that a round's result depends on, and what it decided."""
-    tag = _published_tag(places, number)
-    inputs = read_inputs(places.root, tag)
-    decision = json.loads(show(places.root, tag, "decision.json") or "{}")
-    row = ledger.round(number)
-    parents = git("rev-parse", f"{tag}^{{commit}}^@", cwd=places.root).split()
+    return _round(Shelf(places), ledger, published_tag(places, number), number)
+
+
+def audit_model(places: Locations, ledger: Ledger, version: str) -> dict[str, Any]:
+    """The round behind a registered version, and everything that round depends on.
+
+    Besides the keys of `audit_round`: `trained`, what each use was made of; `history`, every
+    decision on this version; `champion`, whether it is the released one.
+    """
+    mine = [one for one in ledger.decisions() if one.version == version]
+    if not mine:
+        raise UsageError(f"no round published version {version}: see `roundhouse rounds`")
+    shelf, number = Shelf(places), mine[0].model_round
+    champion = ledger.champion()
     return {
-        "round": number,
-        **result(decision, row),
-        "commit": git("rev-parse", f"{tag}^{{commit}}", cwd=places.root),
-        "code": parents[0],
-        "edited_code": show(places.root, tag, "dirty.patch") is not None,
-        "previous": inputs.previous,
-        "champion_before": inputs.champion.model_dump() if inputs.champion else None,
-        "data_version": row.data_version if row else None,
-        "partitions": {name: part.model_dump() for name, part in inputs.partitions.items()},
-        "rows": _row_counts(places, tag),
-        "raters": _raters(places, tag),
-        "base": inputs.base,
-        "seed": inputs.seed,
-        "model_sha256": decision.get("bound", {}).get("model"),
-        "accepted": [f"{o.subject}: {o.why}" for o in ledger.overrides(number)],
-        "metrics": row.metrics if row else {},
-        "settings": yaml.safe_load(show(places.root, tag, "params.yaml") or "{}"),
+        "version": version,
+        "champion": champion is not None and champion.version == version,
+        **_round(shelf, ledger, published_tag(places, number), number),
+        "trained": _trained(shelf, tag_name(number)),
+        "history": [_told(one) for one in ledger.decisions() if _concerns(one, version)],
     }
+
+
+def trained_rows(places: Locations, number: int) -> Iterator[dict[str, Any]]:
+    """Every feedback row that trained a round's model, once for every demonstration and pair.
+
+    Keys: row (its id), stage (`sft` or `reward`), weight (of the demonstration or the pair), and of
+    pairs p (probability that the pair's answer a is better) and votes (behind it).
+    """
+    for use in usage.uses(Shelf(places), tag_name(number)):
+        if use.how in usage.TRAINS:
+            pair = {} if use.p is None else {"p": use.p, "votes": use.votes}
+            for row in use.rows:
+                yield {"row": row, "stage": use.how, "weight": use.weight, **pair}
 
 
 def result(decision: dict[str, Any], row: Round | None) -> dict[str, Any]:
@@ -60,8 +68,9 @@ def result(decision: dict[str, Any], row: Round | None) -> dict[str, Any]:
 
 
 def audit_diff(places: Locations, ledger: Ledger, before: int, after: int) -> dict[str, Any]:
-    """What changed between two rounds: rows, raters, weights, settings, figures."""
-    old, new = audit_round(places, ledger, before), audit_round(places, ledger, after)
+    """What changed between two rounds: rows, raters, weights, settings, code, figures."""
+    shelf = Shelf(places)
+    old, new = (_round(shelf, ledger, published_tag(places, n), n) for n in (before, after))
     gone = {n: p["rows"] for n, p in old["partitions"].items() if n not in new["partitions"]}
     added = {n: p["rows"] for n, p in new["partitions"].items() if n not in old["partitions"]}
     altered = [
@@ -77,81 +86,66 @@ def audit_diff(places: Locations, ledger: Ledger, before: int, after: int) -> di
         "partitions_gone": gone,
         "partitions_altered": altered,
         "rows_added": sum(added.values()),
-        "rows_added_by_kind": _kinds(places, tag_name(after), list(added)),
+        **_composition(shelf, tag_name(after), list(added)),
         "raters_new": sorted(set(_weights(new)) - set(_weights(old))),
         "raters_gone": sorted(set(_weights(old)) - set(_weights(new))),
         "weights_moved": {k: v for k, v in weights.items() if None not in v},
         "settings_changed": _changes(_flat(old["settings"]), _flat(new["settings"])),
         "figures_changed": _changes(old["metrics"], new["metrics"]),
         "code": [old["code"], new["code"]],
+        "commits": _commits(places, old["code"], new["code"]),
+        "edited_code": [old["edited_code"], new["edited_code"]],
         "decision": [old["decision"], new["decision"]],
     }
 
 
-def audit_model(places: Locations, ledger: Ledger, version: str) -> dict[str, Any]:
-    """The round behind a registered version, and everything that round depends on."""
-    for decision in ledger.decisions():
-        if decision.version == version:
-            return {"version": version} | audit_round(places, ledger, decision.model_round)
-    raise UsageError(f"no round published version {version}: see `roundhouse rounds`")
-
-
-def audit_rater(places: Locations, ledger: Ledger, rater: str) -> dict[str, Any]:
-    """Every round and model that a rater's rows went into, with the rater's weight in each.
-
-    A round uses every partition up to its own, so a rater's rows count in all later rounds too.
-    """
-    versions = {d.model_round: d.version for d in ledger.decisions()}
-    rounds = []
-    for number in round_tags(places.root):
-        tag = tag_name(number)
-        state = next((r for r in _raters(places, tag) if r["rater"] == rater), None)
-        rows = sum(row["rater"] == rater for row in _rows(places, tag))
-        if rows:
-            rounds.append(
-                {
-                    "round": number,
-                    "rows": rows,
-                    "version": versions.get(number),
-                    "weight": state["weight"] if state else None,
-                    "state": state["state"] if state else None,
-                }
-            )
-    if not rounds:
-        raise UsageError(f"no published round has a row of rater {rater}")
-    return {"rater": rater, "rounds": rounds}
-
-
-def _published_tag(places: Locations, number: int) -> str:
+def published_tag(places: Locations, number: int) -> str:
+    """The tag of a published round, or a UsageError that says where to look."""
     if number not in round_tags(places.root):
         raise UsageError(f"round {number} is not published: see `roundhouse rounds`")
     return tag_name(number)
 
 
-def _json_lines(data: bytes) -> Iterator[dict[str, Any]]:
-    for line in io.BytesIO(data):
-        yield json.loads(line)
+def raters(shelf: Shelf, tag: str) -> list[dict[str, Any]]:
+    """The raters of a round: accuracy, weight, state, evidence."""
+    try:
+        found: list[dict[str, Any]] = shelf.json(tag, "out/raters/raters.json")
+    except DataError:
+        raise RoundhouseError(f"the raters of {tag} cannot be read: run `roundhouse audit verify`") from None
+    return found
 
 
-def _rows(places: Locations, tag: str) -> Iterator[dict[str, Any]]:
-    for name in read_inputs(places.root, tag).partitions:
-        yield from _json_lines(objects.read(places, tag, f"data/feedback/{name}"))
+def _round(shelf: Shelf, ledger: Ledger, tag: str, number: int) -> dict[str, Any]:
+    inputs, decision, row = shelf.inputs(tag), shelf.decision(tag), ledger.round(number)
+    root = shelf.places.root
+    parents = git("rev-parse", f"{tag}^{{commit}}^@", cwd=root).split()
+    return {
+        "round": number,
+        **result(decision, row),
+        "commit": git("rev-parse", f"{tag}^{{commit}}", cwd=root),
+        "code": parents[0],
+        "edited_code": show(root, tag, "dirty.patch") is not None,
+        "previous": inputs.previous,
+        "champion_before": inputs.champion.model_dump() if inputs.champion else None,
+        "data_version": row.data_version if row else None,
+        "partitions": {name: part.model_dump() for name, part in inputs.partitions.items()},
+        "rows": _row_counts(shelf, tag) | {"erased": erased.lost(ledger, inputs.partitions)},
+        "validation": _validation(shelf, tag),
+        "raters": raters(shelf, tag),
+        "base": inputs.base,
+        "seed": inputs.seed,
+        "model_sha256": decision.get("bound", {}).get("model"),
+        "accepted": [f"{one.subject}: {one.why}" for one in ledger.overrides(number)],
+        "overrides": _overrides(ledger, number, inputs.rater_states, shelf.settings(tag)),
+        "metrics": row.metrics if row else {},
+        "settings": shelf.settings(tag),
+    }
 
 
-def _kinds(places: Locations, tag: str, partitions: list[str]) -> dict[str, int]:
-    kinds: Counter[str] = Counter()
-    for name in partitions:
-        rows = _json_lines(objects.read(places, tag, f"data/feedback/{name}"))
-        kinds.update(row["kind"] for row in rows)
-    return dict(sorted(kinds.items()))
-
-
-def _row_counts(places: Locations, tag: str) -> dict[str, Any]:
+def _row_counts(shelf: Shelf, tag: str) -> dict[str, Any]:
     """accepted = used + excluded, the excluded by the check that excluded them."""
-    inputs = read_inputs(places.root, tag)
-    accepted = sum(part.rows for part in inputs.partitions.values())
-    excluded = objects.read(places, tag, "out/validate/excluded.jsonl")
-    reasons = Counter(row["check"] for row in _json_lines(excluded))
+    accepted = sum(part.rows for part in shelf.inputs(tag).partitions.values())
+    reasons = Counter(row["check"] for row in shelf.rows(tag, usage.EXCLUDED))
     return {
         "accepted": accepted,
         "used": accepted - sum(reasons.values()),
@@ -159,12 +153,75 @@ def _row_counts(places: Locations, tag: str) -> dict[str, Any]:
     }
 
 
-def _raters(places: Locations, tag: str) -> list[dict[str, Any]]:
-    try:
-        found: list[dict[str, Any]] = json.loads(objects.read(places, tag, "out/raters/raters.json"))
-    except RoundhouseError:
-        raise RoundhouseError(f"the raters of {tag} cannot be read: run `roundhouse audit verify`") from None
-    return found
+def _validation(shelf: Shelf, tag: str) -> dict[str, Any]:
+    """What Great Expectations found: expectations, those that failed, what blocked."""
+    report = shelf.json(tag, "out/validate/report.json")
+    expectations = report["expectations"]
+    return {
+        "success": report["success"],
+        "blocked": report["blocked"],
+        "expectations": len(expectations),
+        "failed": [one for one in expectations if not one["success"]],
+    }
+
+
+def _overrides(
+    ledger: Ledger, number: int, states: dict[str, dict[str, str]], settings: dict[str, Any]
+) -> list[dict[str, str]]:
+    """People's words that held in a round: on checks for it alone, on raters as it froze them.
+
+    Who and why stand in the ledger only; inputs.json names the time of each word on a rater.
+    """
+    salt = settings["split"]["salt"]
+    words = [one for one in ledger.overrides(kind="rater") if _holds(one, states, salt)]
+    told = [*ledger.overrides(number, kind="check"), *words]
+    keys = ("kind", "subject", "state", "who", "why", "at")
+    return [{key: getattr(one, key) for key in keys} for one in told]
+
+
+def _holds(one: Override, states: dict[str, dict[str, str]], salt: str) -> bool:
+    frozen = states.get(rater_key(one.subject, salt))
+    return frozen is not None and frozen["state"] == one.state and one.at in frozen["why"]
+
+
+def _trained(shelf: Shelf, tag: str) -> dict[str, dict[str, Any]]:
+    """Use to what it was made of: things (demonstrations, pairs, answers), rows, sum of weights."""
+    things: Counter[str] = Counter()
+    weight: dict[str, float] = defaultdict(float)
+    rows: dict[str, set[str]] = {}
+    for use in usage.uses(shelf, tag):
+        if use.how not in ("excluded", "unused"):
+            things[use.how] += 1
+            weight[use.how] += use.weight or 0.0
+            rows.setdefault(use.how, set()).update(use.rows)
+    return {
+        how: {"things": things[how], "rows": len(rows[how]), "weight": round(weight[how], 6)}
+        for how in sorted(things)
+    }
+
+
+def _concerns(one: Decision, version: str) -> bool:
+    return version in (one.version, one.champion_before, one.champion_after)
+
+
+def _told(one: Decision) -> dict[str, Any]:
+    keys = ("action", "round", "version", "champion_before", "champion_after", "who", "why", "at")
+    return {key: getattr(one, key) for key in keys}
+
+
+def _composition(shelf: Shelf, tag: str, partitions: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Rows of these partitions by kind, region and domain; a row without one counts as `none`."""
+    counts: dict[str, Counter[str]] = {key: Counter() for key in ("kind", "region", "domain")}
+    for name in partitions:
+        for row in shelf.rows(tag, f"data/feedback/{name}"):
+            for key, count in counts.items():
+                count[row.get(key, "none")] += 1
+    return {f"rows_added_by_{key}": dict(sorted(count.items())) for key, count in counts.items()}
+
+
+def _commits(places: Locations, old: str, new: str) -> list[str]:
+    """The commits of code that came between two rounds, newest first: hash and title."""
+    return git("log", "--format=%h %s", f"{old}..{new}", cwd=places.root).splitlines()
 
 
 def _weights(audit: dict[str, Any]) -> dict[str, float]:

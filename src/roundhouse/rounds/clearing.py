@@ -1,6 +1,6 @@
-"""Taking the traces of erased rows out of one place after another.
+"""Taking the marks of erased rows out of one place after another.
 
-What bears a trace is found by reading it, not by its name. Published objects are named by their
+What bears a mark is found by reading it, not by its name. Published objects are named by their
 hash, so one that changes becomes another object: the request's report says what stands for what,
 before the old one goes.
 """
@@ -20,7 +20,7 @@ from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import git
 from roundhouse.rounds.stores import Folder, Store
-from roundhouse.rounds.traces import Traces
+from roundhouse.rounds.marks import Marks
 from roundhouse.rounds.workspace import COMMITTED
 
 _PARTITION = re.compile(r"\d{4,}\.jsonl")
@@ -28,9 +28,9 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def clear_stores(
-    places: Locations, erasures: Erasures, request: int, traces: Traces
+    places: Locations, erasures: Erasures, request: int, marks: Marks
 ) -> list[str]:
-    """Replaces every object of cache and remote that bears a trace; returns what stood in the way."""
+    """Replaces every object of cache and remote that bears a mark; returns what stood in the way."""
     problems: list[str] = []
     holders: dict[str, list[Store]] = {}
     for store in stores(places):
@@ -44,14 +44,14 @@ def clear_stores(
         if name.endswith(".dir") or name in models:
             continue
         try:
-            _clear_object(name, holders[name], name in partitions, erasures, request, traces)
+            _clear_object(name, holders[name], name in partitions, erasures, request, marks)
         except RemoteError as error:
             problems.append(str(error))
     return list(dict.fromkeys(problems))
 
 
-def clear_rounds(places: Locations, traces: Traces) -> None:
-    """Rewrites or deletes every untracked file of the rounds' folders that bears a trace."""
+def clear_rounds(places: Locations, marks: Marks) -> None:
+    """Rewrites or deletes every untracked file of the rounds' folders that bears a mark."""
     for folder in sorted(places.rounds.glob("*")):
         if not (folder / ".git").exists() or folder.name.startswith(".making-"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -59,14 +59,14 @@ def clear_rounds(places: Locations, traces: Traces) -> None:
         tracked = {*git("ls-files", "-z", cwd=folder).split("\0"), *COMMITTED}
         for path in _files(folder):
             if path.relative_to(folder).as_posix() not in tracked:
-                _clear_file(path, traces)
+                _clear_file(path, marks)
 
 
-def clear_state(places: Locations, traces: Traces) -> list[str]:
+def clear_state(places: Locations, marks: Marks) -> list[str]:
     """Clears the other files under state/; returns those that are not ours to rewrite.
 
     DVC's own notes are deleted, it makes them again. A database of Prefect or MLflow holds no
-    feedback; where one bears a trace, a person must look.
+    feedback; where one bears a mark, a person must look.
     """
     look_at = []
     known = [store.folder for store in stores(places) if isinstance(store, Folder)]
@@ -75,14 +75,14 @@ def clear_state(places: Locations, traces: Traces) -> list[str]:
         if inside or path.name.startswith("ledger.db") or not path.is_file():
             continue
         data = path.read_bytes()
-        if traces.without(data) == data:
+        if marks.without(data) == data:
             continue
         if path.is_relative_to(places.state / "dvc"):
             path.unlink()
         elif data.startswith(_SQLITE) or path.name.endswith(("-wal", "-shm")):
             look_at.append(path.relative_to(places.state).as_posix())
         else:
-            _clear_file(path, traces)
+            _clear_file(path, marks)
     return look_at
 
 
@@ -92,10 +92,10 @@ def _clear_object(
     partition: bool,
     erasures: Erasures,
     request: int,
-    traces: Traces,
+    marks: Marks,
 ) -> None:
     data = _bytes(name, holders)
-    kept = traces.without_rows(data) if partition else traces.without(data)
+    kept = marks.without_rows(data) if partition else marks.without(data)
     if kept == data:
         return
     to = None if kept is None else hashlib.md5(kept, usedforsecurity=False).hexdigest()
@@ -143,10 +143,10 @@ def _folder(entry: Mapping[str, str]) -> PurePosixPath:
     return PurePosixPath(entry["relpath"]).parent
 
 
-def _clear_file(path: Path, traces: Traces) -> None:
+def _clear_file(path: Path, marks: Marks) -> None:
     data = path.read_bytes()
     partition = path.parent.name == "feedback" and _PARTITION.fullmatch(path.name)
-    kept = traces.without_rows(data) if partition else traces.without(data)
+    kept = marks.without_rows(data) if partition else marks.without(data)
     if kept == data:
         return
     if kept is None:

@@ -59,6 +59,12 @@ def current(ledger: Ledger, partitions: Mapping[str, Partition]) -> dict[str, Pa
     }
 
 
+def lost(ledger: Ledger, partitions: Mapping[str, Partition]) -> int:
+    """How many of a published round's rows were erased since."""
+    left = current(ledger, partitions)
+    return sum(part.rows - left[name].rows for name, part in partitions.items())
+
+
 def entry(sha256: str, to: str | None, left: str | None, rows: int) -> dict[str, Any]:
     """How a request's report records one object."""
     return {"sha256": sha256, "to": to, "left": left, "rows": rows}

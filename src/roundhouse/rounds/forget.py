@@ -1,7 +1,7 @@
 """Erasure, from the recorded request over every place to the emptied ledger.
 
     1. request     recorded; from here on no reader sees the rows, and the door refuses them
-    2. places      rounds' folders, cache, remote and state, each searched for the rows' traces
+    2. places      rounds' folders, cache, remote and state, each searched for the rows' marks
     3. ledger      the rows' texts, salts and names, and the pages that held them
     4. finished
 
@@ -28,7 +28,7 @@ from roundhouse.rounds import clearing, objects
 from roundhouse.rounds.begin import has_history, read_inputs
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.lock import owned, who
-from roundhouse.rounds.traces import Traces
+from roundhouse.rounds.marks import Marks
 
 _PURPOSE = "roundhouse forget"
 
@@ -95,13 +95,13 @@ def finish(
     rows = list(erasures.rows(request.id))
     raters = names | erasures.raters(request.id)
     if rows or raters:
-        traces = Traces([row for _, row in rows], raters, ledger.rows())
+        marks = Marks([row for _, row in rows], raters, ledger.rows())
         _describe(places, ledger, request, rows, raters)
-        lines = erasures.mark_lines(request.id, lambda raw: traces.in_text(_text(raw)))
+        lines = erasures.mark_lines(request.id, lambda raw: marks.in_text(_text(raw)))
         erasures.report(request.id, quarantined=lines)
         _open_rounds(places, ledger, [seq for seq, _ in rows], at_work)
         failpoints.hit("forget.described")
-        _clear(places, erasures, request, traces)
+        _clear(places, erasures, request, marks)
     failpoints.hit("forget.cleared")
     erasures.clear(request.id)
     failpoints.hit("forget.emptied")
@@ -110,13 +110,13 @@ def finish(
     return erasures.finish(request.id)
 
 
-def _clear(places: Locations, erasures: Erasures, request: Erasure, traces: Traces) -> None:
+def _clear(places: Locations, erasures: Erasures, request: Erasure, marks: Marks) -> None:
     """Every place but the ledger."""
-    problems = clearing.clear_stores(places, erasures, request.id, traces)
+    problems = clearing.clear_stores(places, erasures, request.id, marks)
     failpoints.hit("forget.stores")
-    clearing.clear_rounds(places, traces)
+    clearing.clear_rounds(places, marks)
     failpoints.hit("forget.rounds")
-    notices = clearing.clear_state(places, traces)
+    notices = clearing.clear_state(places, marks)
     erasures.report(request.id, look_at=notices)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

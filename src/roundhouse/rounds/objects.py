@@ -67,15 +67,21 @@ def published(places: Locations, tag: str, mend: bool = True) -> dict[str, str]:
 class Reader:
     """The published files of one round; made once for many reads."""
 
-    def __init__(self, places: Locations, tag: str) -> None:
+    def __init__(self, places: Locations, tag: str, mend: bool = True) -> None:
         """
+        Args:
+            places: the checkout's.
+            tag: the round's.
+            mend: put damaged copies right where another store has them unharmed.
+
         Raises:
             DataError: the list of a folder is in no store.
             RoundhouseError: there is no such round.
         """
         self.tag = tag
         self._digests = manifest(places.root, tag)
-        self._md5 = published(places, tag)
+        self._md5 = published(places, tag, mend)
+        self._mend = mend
         self._stores = stores(places)
         self._places = places
 
@@ -88,6 +94,21 @@ class Reader:
         data = io.BytesIO()
         self._take(path, data)
         return data.getvalue()
+
+    def open(self, path: str) -> BinaryIO:
+        """One file, unharmed, as a temporary copy: for what may be too large for memory.
+
+        Raises:
+            DataError: no store has the bytes that were published.
+        """
+        file = TemporaryFile()
+        try:
+            self._take(path, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file
 
     def extract(self, folder: str, target: Path) -> None:
         """Writes the files of one folder below `target`.
@@ -106,12 +127,14 @@ class Reader:
     def _take(self, path: str, sink: BinaryIO) -> None:
         sha256, md5 = self._digests.get(path), self._md5.get(path)
         known = sha256 is not None and md5 is not None
-        if known and _take(self._stores, str(md5), sink, sha256=sha256):
+        if known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend):
             return
         # What is left of a file whose rows were erased is read in its place.
         gone = erased.known(self._places).get(str(md5))
         if gone is None:
-            raise DataError(f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`")
+            raise DataError(
+                f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`"
+            )
         if gone.to is None or not _take(self._stores, gone.to, sink, sha256=gone.left):
             raise DataError(f"{path} of {self.tag} was erased under request {gone.request}")
 

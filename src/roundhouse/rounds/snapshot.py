@@ -74,7 +74,7 @@ def _freeze(this: Round) -> Inputs:
         rater_states={
             # The reason is somebody's words: it stays in the ledger.
             # And so does the name: inputs.json is committed, and git forgets nothing.
-            rater_key(word.subject, this.settings.split): {"state": word.state, "why": f"a person's word of {word.at}"}
+            rater_key(word.subject, this.settings.split.salt): {"state": word.state, "why": f"a person's word of {word.at}"}
             for word in this.ledger.overrides(kind="rater")
         },
         partitions=_make_data(this, watermark),

@@ -1,220 +1,191 @@
-"""What erased rows leave in files: how to find it, and a file without it.
+"""Where a rating went: from a rater, a row or a file forward to every round and model it went into.
 
-A text is found by runs of four words that stand in no row that stays, so that a prompt which others
-answered too is not taken for one person's words, and a shortened or quoted text is found all the
-same. A name (a rater, a row's id) is found where it stands as a word of its own. A name that is
-also a common word, or the value of another field, counts only where the key says what it is.
+A round uses every partition up to its own, so that a row counts in all later rounds too.
 """
 
-import io
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from roundhouse import jsonl
-from roundhouse.feedback import messages
-from roundhouse.rows import FIELDS, KINDS
-
-RUN = 4
-#: A shorter text is looked for as a whole, and among other words only at this length (characters).
-SHORT = 12
-
-_WORD = re.compile(r"\w+")
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
-_TOKEN = re.compile(r"[^\s\"'`,;:{}\[\]()<>=|/\\]+")
-_TEXTS = ("response", "correction", "reason", "comment", "gold")
-_NAMES = ("region", "domain", "aspect", "guideline", "policy", "source", "group")
-_KEYS = ("rater", "row", "id", "supersedes")
-_GONE = object()
-
-Run = tuple[str, ...]
+from roundhouse.errors import UsageError
+from roundhouse.ledger import Batch, Ledger
+from roundhouse.ledger.trail import Place, Trail
+from roundhouse.locations import Locations, tag_name
+from roundhouse.rounds import usage
+from roundhouse.rounds.audit import raters
+from roundhouse.rounds.git import round_tags
+from roundhouse.rounds.shelf import Shelf
 
 
-class Traces:
-    """The traces of some rows.
+def audit_rater(places: Locations, ledger: Ledger, rater: str) -> dict[str, Any]:
+    """Every round and model that a rater's rows went into, with the rater's weight in each.
 
-    Args:
-        rows: the erased rows.
-        raters: people whose very name is erased.
-        stay: every row that stays, read once.
+    Raises:
+        UsageError: no published round has a row of this rater.
     """
-
-    def __init__(
-        self,
-        rows: Iterable[Mapping[str, Any]],
-        raters: Iterable[str],
-        stay: Iterable[Mapping[str, Any]],
-    ) -> None:
-        self.ids: set[str] = set()
-        self._runs: set[Run] = set()
-        self._wholes: set[Run] = set()
-        for row in rows:
-            self.ids.add(row["id"])
-            for text in texts(row):
-                words = _words(text)
-                self._runs.update(_runs(words))
-                if words and len(words) < RUN:
-                    self._wholes.add(tuple(words))
-        self._names = self.ids | set(raters)
-        self._weak = {name for name in self._names if _is_weak(name)}
-        self._leave_out(stay)
-        self._strong = self._names - self._weak
-        # What is split at its own spaces or signs is searched for as it is.
-        self._odd = {name for name in self._strong if _TOKEN.findall(name) != [name]}
-        self._lengths = {len(run) for run in self._wholes if len("".join(run)) >= SHORT}
-
-    def without(self, data: bytes) -> bytes | None:
-        """A file without the traces: the same bytes where there are none.
-
-        JSON loses the records and entries that bear a trace, text its lines. Any other file that
-        bears one goes as a whole: None.
-        """
-        if _holds_no_text(data):
-            return data
-        try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError:
-            return None if self.in_text(data.decode("utf-8", "replace")) else data
-        if "\0" in text:
-            return None if self.in_text(text) else data
-        kept = self._json(text)
-        if kept is None:
-            kept = self._lines(text)
-        return data if kept == text else kept.encode()
-
-    def without_rows(self, data: bytes) -> bytes:
-        """A partition without the rows, whatever the others say."""
-        lines = data.splitlines(keepends=True)
-        return b"".join(line for line in lines if json.loads(line)["id"] not in self.ids)
-
-    def in_text(self, text: str) -> bool:
-        """Whether a text of any form bears a trace."""
-        if "\\" in text:
-            text = _ESCAPE.sub(_unescaped, text)
-        if not self._strong.isdisjoint(_TOKEN.findall(text)):
-            return True
-        if any(name in text for name in self._odd):
-            return True
-        words = _words(text)
-        if not self._runs.isdisjoint(_runs(words)):
-            return True
-        return any(not self._wholes.isdisjoint(_runs(words, length)) for length in self._lengths)
-
-    def _leave_out(self, stay: Iterable[Mapping[str, Any]]) -> None:
-        """Forgets what the rows that stay have too."""
-        plain = {name.casefold(): name for name in self._names if _WORD.fullmatch(name)}
-        for row in stay:
-            for text in texts(row):
-                words = _words(text)
-                self._runs.difference_update(_runs(words))
-                self._wholes.discard(tuple(words))
-                self._weak.update(plain[word] for word in plain.keys() & set(words))
-            for name in _NAMES:
-                value = row.get(name)
-                for one in value if isinstance(value, list) else [value]:
-                    if one in self._names:
-                        self._weak.add(one)
-
-    def _json(self, text: str) -> str | None:
-        """JSON, or lines of JSON, without the traces; None for what is neither."""
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return self._json_lines(text)
-        if not isinstance(value, dict | list):
-            return None
-        kept = self._pruned(value, "", record=False)
-        if kept == value:
-            return text
-        return json.dumps(
-            [] if kept is _GONE else kept, ensure_ascii=False, sort_keys=True, indent=2
-        ) + "\n"
-
-    def _json_lines(self, text: str) -> str | None:
-        kept: list[str] = []
-        # Not splitlines: a text may hold other separators of lines as they are.
-        for line in io.StringIO(text, newline="\n") if "\n" in text else []:
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                return None
-            left = self._pruned(value, "", record=True)
-            if left == value:
-                kept.append(line)
-            elif left is not _GONE:
-                kept.append(jsonl.dumps(left) + "\n")
-        return "".join(kept) if "\n" in text else None
-
-    def _lines(self, text: str) -> str:
-        if not self.in_text(text):
-            return text
-        lines = text.splitlines(keepends=True)
-        kept = "".join(line for line in lines if not self.in_text(line))
-        # A trace may go over the end of a line.
-        return "" if self.in_text(kept) else kept
-
-    def _pruned(self, value: Any, key: str, record: bool) -> Any:
-        """A value without traces. A record goes as a whole where one of its own fields bears one."""
-        if isinstance(value, dict):
-            return self._pruned_object(value, key, record)
-        if isinstance(value, list):
-            parts = [self._pruned(part, key, isinstance(part, dict)) for part in value]
-            kept = [part for part in parts if part is not _GONE]
-            return _GONE if value and not kept else kept
-        return _GONE if self._bears(value, key) else value
-
-    def _pruned_object(self, value: dict[str, Any], key: str, record: bool) -> Any:
-        kept = {}
-        for name, part in value.items():
-            if self._is_named(name, key):
-                continue
-            left = self._pruned(part, name, record=False)
-            if left is not _GONE:
-                kept[name] = left
-            elif record:
-                return _GONE
-        return kept
-
-    def _bears(self, value: Any, key: str) -> bool:
-        if not isinstance(value, str):
-            return False
-        return self._is_named(value, key) or tuple(_words(value)) in self._wholes or self.in_text(value)
-
-    def _is_named(self, value: str, key: str) -> bool:
-        if value in self._strong:
-            return True
-        return value in self._weak and key.removesuffix("s") in _KEYS
+    shelf, rounds = Shelf(places), _Rounds(places, ledger)
+    known: dict[str, set[str]] = {}
+    found = []
+    for number in rounds.numbers:
+        tag = tag_name(number)
+        rows = _rows_of(shelf, tag, rater, known)
+        if rows:
+            state = next((one for one in raters(shelf, tag) if one["rater"] == rater), None)
+            told = {"weight": state["weight"], "state": state["state"]} if state else {}
+            used = _counted(shelf, tag, rows)
+            entry = {"rows": len(rows), "weight": None, "state": None, **told, **used}
+            found.append(rounds.entry(number) | entry)
+    last = shelf.inputs(tag_name(rounds.numbers[-1])).watermark if rounds.numbers else 0
+    waiting = Trail(ledger).waiting(rater, last)
+    if not found and not waiting:
+        raise UsageError(f"no round and no row of the ledger has a rater {rater}")
+    words = [one for one in ledger.overrides(kind="rater") if one.subject == rater]
+    keys = ("state", "who", "why", "at")
+    told_by = [{key: getattr(one, key) for key in keys} for one in words]
+    return {"rater": rater, "rounds": found, "waiting": waiting, "overrides": told_by}
 
 
-def texts(row: Mapping[str, Any]) -> Iterator[str]:
-    """What people or models wrote in a row."""
-    for turn in messages(row["prompt"]):
-        yield turn["content"]
-    yield from row.get("responses", ())
-    for name in _TEXTS:
-        if isinstance(row.get(name), str):
-            yield row[name]
+def audit_row(places: Locations, ledger: Ledger, id: str) -> dict[str, Any]:
+    """Where a row came from, and every round and model it went into, with how it was used there.
+
+    Raises:
+        UsageError: no row with this id was received.
+    """
+    trail = Trail(ledger)
+    place, refused = trail.row(id), list(trail.refused(id))
+    if place is None and not refused:
+        raise UsageError(
+            f"no row {id} was received; of duplicates, the id is not kept: look for the first one's"
+        )
+    shelf, batches = Shelf(places), {batch.id: batch for batch in ledger.batches()}
+    return {
+        "row": id,
+        **(_origin(place, batches) if place else {"state": "quarantined"}),
+        "quarantined": [
+            {"file": batches[one.batch].name, **one._asdict()} for one in refused
+        ],
+        "rounds": list(_of_row(shelf, ledger, place)) if place else [],
+    }
 
 
-def _holds_no_text(data: bytes) -> bool:
-    """Plots, and weights: safetensors begin with the length of their header."""
-    header = int.from_bytes(data[:8], "little")
-    return data.startswith(b"\x89PNG") or (data[8:9] == b"{" and header <= len(data) - 8)
+def audit_file(places: Locations, ledger: Ledger, named: str) -> dict[str, Any]:
+    """What became of an ingested file, by its name or the SHA-256 of its bytes.
+
+    Raises:
+        UsageError: no such file was ingested.
+    """
+    trail, shelf, rounds = Trail(ledger), Shelf(places), _Rounds(places, ledger)
+    batches = trail.batches(named)
+    if not batches:
+        raise UsageError(f"no file {named} was ingested: give its name, or 8 digits of its SHA-256")
+    seqs: dict[str, int] = {
+        place.id: place.seq for batch in batches for place in trail.of_batch(batch.id)
+    }
+    found = []
+    for number in rounds.numbers:
+        tag = tag_name(number)
+        watermark = shelf.inputs(tag).watermark
+        rows = {id for id, seq in seqs.items() if seq <= watermark}
+        if rows:
+            used = _counted(shelf, tag, rows)
+            found.append(rounds.entry(number) | {"rows": len(rows)} | used)
+    last = shelf.inputs(tag_name(rounds.numbers[-1])).watermark if rounds.numbers else 0
+    return {
+        "file": named,
+        "batches": [_batch(batch, trail) for batch in batches],
+        "rounds": found,
+        "waiting": sum(seq > last for seq in seqs.values()),
+    }
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+class _Rounds:
+    """The published rounds, with the decision, the version and whether it is the champion."""
+
+    def __init__(self, places: Locations, ledger: Ledger) -> None:
+        self.numbers = round_tags(places.root)
+        self._versions = {one.model_round: one.version for one in ledger.decisions()}
+        self._decisions = {row.number: row.decision for row in ledger.rounds()}
+        champion = ledger.champion()
+        self._champion = champion.round if champion else None
+
+    def entry(self, number: int) -> dict[str, Any]:
+        return {
+            "round": number,
+            "decision": self._decisions.get(number),
+            "version": self._versions.get(number),
+            "champion": number == self._champion,
+        }
 
 
-def _runs(words: list[str], length: int = RUN) -> Iterator[Run]:
-    return zip(*(words[start:] for start in range(length)), strict=False)
+def _rows_of(shelf: Shelf, tag: str, rater: str, known: dict[str, set[str]]) -> set[str]:
+    """Ids of a rater's rows in a round; a partition that rounds share is read once.
+
+    Rows are canonical JSON: a line without the rater's name in this form is none of theirs.
+    """
+    needle = b'"rater":' + json.dumps(rater, ensure_ascii=False).encode()
+    ids: set[str] = set()
+    for name, part in shelf.inputs(tag).partitions.items():
+        if part.sha256 not in known:
+            lines = shelf.lines(tag, f"data/feedback/{name}")
+            rows = (json.loads(line) for line in lines if needle in line)
+            known[part.sha256] = {row["id"] for row in rows if row["rater"] == rater}
+        ids |= known[part.sha256]
+    return ids
 
 
-def _unescaped(match: re.Match[str]) -> str:
-    code, plain = match.groups()
-    return chr(int(code, 16)) if code else {"n": "\n", "t": "\t", "r": "\r"}.get(plain, plain)
+def _counted(shelf: Shelf, tag: str, wanted: Collection[str]) -> dict[str, dict[str, int]]:
+    """Rows by use, excluded ones by check, unused ones by reason; a row may have several uses."""
+    used: dict[str, set[str]] = defaultdict(set)
+    why: dict[str, Counter[str]] = {"excluded": Counter(), "unused": Counter()}
+    for use in usage.uses(shelf, tag):
+        for row in use.rows:
+            if row in wanted:
+                if use.how in why:
+                    why[use.how][str(use.why)] += 1
+                else:
+                    used[use.how].add(row)
+    counts = {how: len(rows) for how, rows in sorted(used.items())}
+    return {"used": counts, **{how: dict(sorted(found.items())) for how, found in why.items()}}
 
 
-def _is_weak(name: str) -> bool:
-    return len(name) < 3 or name.isdigit() or name.casefold() in FIELDS or name in KINDS
+def _of_row(shelf: Shelf, ledger: Ledger, place: Place) -> Iterator[dict[str, Any]]:
+    rounds = _Rounds(shelf.places, ledger)
+    for number in rounds.numbers:
+        tag = tag_name(number)
+        if place.seq > shelf.inputs(tag).watermark:
+            continue
+        found = [_use(use) for use in usage.uses(shelf, tag, only=place.id) if place.id in use.rows]
+        state = next((one for one in raters(shelf, tag) if one["rater"] == place.rater), None)
+        told = {"rater_weight": state["weight"], "rater_state": state["state"]} if state else {}
+        yield rounds.entry(number) | {"uses": found, **told}
+
+
+def _use(use: usage.Use) -> dict[str, Any]:
+    found = {"how": use.how, "weight": use.weight, "p": use.p, "votes": use.votes, "why": use.why}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _origin(place: Place, batches: dict[int, Batch]) -> dict[str, Any]:
+    batch = batches[place.batch]
+    return {
+        "state": "accepted" if place.erasure is None else f"erased under request {place.erasure}",
+        "kind": place.kind,
+        "rater": place.rater,
+        "seq": place.seq,
+        "received_at": place.received_at,
+        "file": batch.name,
+        "file_sha256": batch.sha256,
+    }
+
+
+def _batch(batch: Batch, trail: Trail) -> dict[str, Any]:
+    return {
+        "name": batch.name,
+        "sha256": batch.sha256,
+        "format": batch.format,
+        "started_at": batch.started_at,
+        "finished_at": batch.finished_at,
+        **batch.counts._asdict(),
+        "reasons": trail.codes(batch.id),
+    }

@@ -9,10 +9,11 @@ from roundhouse.hashes import sha256_file
 from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import erased, objects
-from roundhouse.rounds.begin import read_inputs
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.erased import Replaced
-from roundhouse.rounds.git import git, round_tags
+from roundhouse.rounds.git import round_tags
+from roundhouse.rounds.records import champion, disagreements
+from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.stores import Store
 
 
@@ -71,7 +72,7 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
     findings: list[Finding] = []
     files = 0
     numbers = round_tags(places.root)
-    look = _Look(places)
+    look, shelf = _Look(places), Shelf(places, mend=False)
     gone = erased.replaced(ledger)
     erased_files: set[Erased] = set()
     for request in Erasures(ledger).unfinished():
@@ -88,13 +89,14 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
             findings += look.lists(number)
-            findings += _records(places, ledger, number)
+            findings += [Finding(number, *one) for one in disagreements(shelf, ledger, number)]
         except RemoteError as error:
             # The other rounds' files lie there too: waiting for it again would tell nothing new.
             findings.append(Finding(number, "everything from here on", "DVC", str(error)))
             break
         except RoundhouseError as error:
             findings.append(Finding(number, tag_name(number), "git and DVC", str(error)))
+    findings += [Finding(0, *one) for one in champion(ledger)]
     rows = 0
     try:
         rows = ledger.verify_chain().rows
@@ -172,20 +174,3 @@ class _Look:
         if (store.where, md5) not in self._seen:
             self._seen[store.where, md5] = store.digest(md5, algorithm)
         return self._seen[store.where, md5]
-
-
-def _records(places: Locations, ledger: Ledger, number: int) -> Iterator[Finding]:
-    """The same facts in several records: they must agree."""
-    tag = tag_name(number)
-    row = ledger.round(number)
-    commit = git("rev-parse", f"{tag}^{{commit}}", cwd=places.root)
-    if row is None:
-        yield Finding(number, tag, "ledger", "the ledger does not know this round")
-    elif row.commit and row.commit != commit:
-        yield Finding(number, tag, "git", f"the tag points at {commit}, published was {row.commit}")
-    listed = objects.manifest(places.root, tag)
-    for name, partition in read_inputs(places.root, tag).partitions.items():
-        if listed.get(f"data/feedback/{name}") != partition.sha256:
-            yield Finding(
-                number, f"data/feedback/{name}", "inputs.json", "differs from the manifest"
-            )

@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.add_column("quarantine", sa.Column("rater", sa.String(512)))
     op.add_column("quarantine", sa.Column("erasure", sa.Integer()))
     op.add_column("round", sa.Column("inputs", sa.Text()))
+    op.add_column("decision", sa.Column("who", sa.Text()))
     op.add_column("round", sa.Column("tries", sa.Integer(), nullable=False, server_default="0"))
     name = uuid.uuid4().hex
     op.add_column("head", sa.Column("ledger", sa.String(32), nullable=False, server_default=name))

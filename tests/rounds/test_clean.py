@@ -1,0 +1,79 @@
+"""Cleaning: what can be made again goes, what is needed stays, and a death in between is made good."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from roundhouse.locations import Locations
+from roundhouse.rounds import git
+from tests.rounds.conftest import Command, Played
+
+pytestmark = pytest.mark.round
+
+
+@pytest.fixture
+def checkout(played: Played, tmp_path: Path) -> Path:
+    """A copy of the checkout with two rounds, with something in the cache that no remote has."""
+    root = tmp_path / "checkout"
+    shutil.copytree(played.root, root, symlinks=True)
+    _object(root, "cache", "ab" + "0" * 30).parent.mkdir(parents=True, exist_ok=True)
+    _object(root, "cache", "ab" + "0" * 30).write_bytes(b"of a round that was never published")
+    return root
+
+
+def _object(root: Path, store: str, md5: str) -> Path:
+    return root / "state" / "dvc" / store / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def _cached(root: Path) -> set[str]:
+    top = root / "state" / "dvc" / "cache" / "files" / "md5"
+    return {path.parent.name + path.name for path in top.glob("*/*")}
+
+
+def test_old_rounds_give_their_space_back(checkout: Path, roundhouse: Command) -> None:
+    before, places = _cached(checkout), Locations(checkout)
+    logs = sorted(path.name for path in (places.workspace(1) / "logs").iterdir())
+    champion = json.loads(roundhouse(checkout, "chat", "--prompt", "Hello?", "--json").stdout)
+    done = roundhouse(checkout, "clean", "--keep", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    released = json.loads(roundhouse(checkout, "rounds", "--json").stdout)
+    kept = {2} | {row["round"] for row in released if row["decision"] == "promoted"}
+    gone = sorted({1, 2} - kept) if 1 not in kept else []
+    assert report["workspaces"] == gone
+    assert [places.workspace(number).exists() for number in gone] == [False] * len(gone)
+    if gone:
+        moved = checkout / "state" / "logs" / "rounds" / "0001"
+        assert sorted(path.name for path in moved.iterdir()) == logs
+        assert report["objects"] == len(before - _cached(checkout)) > 0
+    assert "ab" + "0" * 30 in _cached(checkout)
+    assert json.loads(roundhouse(checkout, "clean", "--keep", "1", "--json").stdout) == {
+        "workspaces": [],
+        "objects": 0,
+        "models": 0,
+        "bytes": 0,
+    }
+    assert roundhouse(checkout, "audit", "verify").returncode == 0
+    assert roundhouse(checkout, "audit", "round", "1").returncode == 0
+    again = json.loads(roundhouse(checkout, "chat", "--prompt", "Hello?", "--json").stdout)
+    assert again == champion
+
+
+def test_what_the_remote_lacks_stays(checkout: Path, roundhouse: Command) -> None:
+    damaged = sorted(_cached(checkout))[0]
+    _object(checkout, "remote", damaged).unlink(missing_ok=True)
+    assert roundhouse(checkout, "clean", "--keep", "1").returncode == 0
+    assert damaged in _cached(checkout)
+
+
+@pytest.mark.parametrize("place", ["clean.workspaces", "clean.renamed"])
+def test_a_death_in_between(checkout: Path, roundhouse: Command, place: str) -> None:
+    killed = roundhouse(checkout, "clean", "--keep", "1", ROUNDHOUSE_FAIL=f"{place}=kill")
+    assert killed.returncode in (-signal.SIGKILL, 0)
+    assert roundhouse(checkout, "clean", "--keep", "1").returncode == 0
+    assert not list((checkout / "rounds").glob(".*"))
+    assert roundhouse(checkout, "audit", "verify").returncode == 0
+    assert git.round_tags(checkout) == [1, 2]
