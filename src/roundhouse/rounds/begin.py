@@ -137,7 +137,13 @@ def read_settings(root: Path, tag: str) -> Settings:
     text = show(root, tag, workspace.SETTINGS_FILE)
     if text is None:
         raise RoundhouseError(f"{tag} has no {workspace.SETTINGS_FILE}: fetch the tag again")
-    return settings_module.check(yaml.safe_load(text), where=f"{tag}:{workspace.SETTINGS_FILE}")
+    return _older(root, text, f"{tag}:{workspace.SETTINGS_FILE}")
+
+
+def _older(root: Path, text: str, where: str) -> Settings:
+    """Settings that a round was made with, perhaps by another version than today's."""
+    today = settings_module.load_raw(root / workspace.SETTINGS_FILE)
+    return settings_module.of_older(yaml.safe_load(text), today, where)
 
 
 def last_tag(root: Path) -> str | None:
@@ -184,7 +190,8 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
         folder = workspace.create(places, number, plan)
     ledger.try_round(number)
     failpoints.hit("begin.opened")
-    settings = settings_module.load(folder / workspace.SETTINGS_FILE)
+    text = (folder / workspace.SETTINGS_FILE).read_text(encoding="utf-8")
+    settings = _older(places.root, text, f"{folder.name}/{workspace.SETTINGS_FILE}")
     accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
 
@@ -224,7 +231,7 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     tags = round_tags(places.root)
     if last is None or (tags and tags[-1] > last.number):
         return None
-    settings = settings_module.check(yaml.safe_load(last.note["settings"]), f"round {last.number}")
+    settings = _older(places.root, last.note["settings"], f"round {last.number}")
     if last.tries < settings.schedule.max_tries:
         return last.number
     reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"
