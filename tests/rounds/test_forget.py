@@ -21,9 +21,14 @@ pytestmark = pytest.mark.round
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-RATER = "quillfeather-77"
+# Written backwards: the checkout holds this file too, and is searched for them.
+RATER = "77-rehtaefllikq"[::-1]
+ROW = "-wollahsllikq"[::-1]
 #: Words that nobody else and no program says.
-WORDS = ("zibblewort", "marnoquist", "plundervane", "oxtercombe", "hushgribble")
+WORDS = tuple(
+    word[::-1]
+    for word in ("trowelbbiz", "tsiuqonram", "enavrednulp", "ebmocretxo", "elbbirghsuh")
+)
 
 
 def said(name: str) -> str:
@@ -50,7 +55,7 @@ def person(split: Any) -> Iterator[dict[str, Any]]:
         }
         for kind, fields in kinds.items():
             at = f"2026-01-{len(sides):02d}T10:00:00Z"
-            row = {"id": f"qf-{side}-{kind}", "kind": kind, "prompt": prompt, "created_at": at}
+            row = {"id": f"{ROW}{side}-{kind}", "kind": kind, "prompt": prompt, "created_at": at}
             yield row | common | fields
     assert sides == {"train", "judge", "eval"}
 
@@ -60,7 +65,7 @@ def jsonl_file(folder: Path, split: Any) -> Path:
     rows = list(person(split))
     path = folder / f"export-{RATER}.jsonl"
     lines = [json.dumps(row) for row in rows]
-    lines += [json.dumps(rows[0] | {"id": "qf-odd", "mood": said("mood")})]
+    lines += [json.dumps(rows[0] | {"id": f"{ROW}odd", "mood": said("mood")})]
     lines += [json.dumps(rows[1])[:-9], json.dumps(rows[0] | {"prompt": said("again")})]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -72,7 +77,7 @@ def csv_file(folder: Path) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["nr", "question", "answer", "stars", "annotator", "at"])
-        for number, score in (("qf-c1", 3), ("qf-c2", 99)):
+        for number, score in ((f"{ROW}c1", 3), (f"{ROW}c2", 99)):
             asked, told = f"Is a {WORDS[3]} a {number}?", said(number)
             table.writerow([number, asked, told, score, RATER, "2026-01-09T10:00:00Z"])
     return path
@@ -97,7 +102,7 @@ def said_json(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
 
 def traces(root: Path) -> list[str]:
     """Every place below a checkout that has a word, an id or the name of the person."""
-    names = (*WORDS, RATER, "qf-")
+    names = (*WORDS, RATER, ROW)
     found = []
     for where, data in everything(root):
         lower = data.lower()
@@ -215,8 +220,7 @@ def test_the_old_export_is_refused(
         assert counts["reasons"] == {"forgotten": counts["received"]}
     with Ledger.open(Locations(root).ledger_url) as ledger:
         assert len(Erasures(ledger).all()) == 1
-    left = [where for where in traces(root) if "export-" not in where]
-    assert [where for where in left if RATER not in where] == []
+    assert traces(root) == []
 
 
 def test_the_next_round_leaves_the_rows_out(
@@ -226,8 +230,7 @@ def test_the_next_round_leaves_the_rows_out(
     record = said_json(roundhouse(root, "round", "--json"))
     assert record["round"] == 2
     assert record["decision"] in ("promoted", "held")
-    left = [where for where in traces(root) if RATER not in where]
-    assert left == []
+    assert traces(root) == []
     assert said_json(roundhouse(root, "audit", "verify", "--json"))["findings"] == []
     difference = said_json(roundhouse(root, "audit", "diff", "1", "2", "--json"))
     assert difference["partitions_altered"] == []

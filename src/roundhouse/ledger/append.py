@@ -20,6 +20,13 @@ from roundhouse.ledger.records import Candidate, Counts, Entry, Rejected
 PART_BYTES = 1 << 20
 
 
+def start_batch(connection: Connection, name: str, format: str, at: str) -> int:
+    """Opens a batch; the name of its file is kept without the names of forgotten people."""
+    values: dict[str, Any] = dict.fromkeys(Counts._fields, 0)
+    values |= {"name": forgotten.unnamed(connection, name), "format": format, "started_at": at}
+    return new_key(connection.execute(insert(schema.batch).values(values)))
+
+
 def append(
     connection: Connection, batch: int, entries: Sequence[Entry], at: str
 ) -> tuple[Counts, list[Rejected]]:

@@ -22,6 +22,7 @@ CODE = "forgotten"
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _CELLS = re.compile(r"[,;\t|\r\n]")
+_WORD, _MOST_WORDS = re.compile(r"\w+"), 30
 _WORDS = re.compile(r"[^\s\"',;:{}\[\]()<>=|]+")
 
 
@@ -71,6 +72,24 @@ def sift(connection: Connection, entries: Sequence[Entry]) -> Sequence[Entry]:
         _refused(entry) if refused & one else entry
         for entry, one in zip(entries, marks, strict=True)
     ]
+
+
+def unnamed(connection: Connection, name: str) -> str:
+    """A file's name without the raters and ids in it that are forgotten."""
+    salt = salt_of(connection)
+    if salt is None:
+        return name
+    words = list(_WORD.finditer(name))[:_MOST_WORDS]
+    parts = {
+        name[first.start() : last.end()]
+        for place, first in enumerate(words)
+        for last in words[place:]
+    }
+    kinds: tuple[Kind, ...] = ("rater", "id")
+    marks = {digest(salt, kind, part): part for part in parts for kind in kinds}
+    for mark in known(connection, marks):
+        name = name.replace(marks[mark], "[erased]")
+    return name
 
 
 def mentions(raw: bytes) -> Iterator[str]:

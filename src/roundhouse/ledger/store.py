@@ -90,10 +90,8 @@ class Ledger:
 
     def start_batch(self, name: str, format: str, at: str | None = None) -> int:
         """Opens a batch for one file; returns its id."""
-        values: dict[str, Any] = dict.fromkeys(Counts._fields, 0)
-        values |= {"name": name, "format": format, "started_at": at or now()}
         with self._writing() as connection:
-            return append.new_key(connection.execute(insert(schema.batch).values(values)))
+            return append.start_batch(connection, name, format, at or now())
 
     def append(
         self, batch: int, entries: Sequence[Entry], at: str | None = None
