@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tests import postgres
 from tests.conftest import PROJECT
 from tests.s3 import S3
@@ -61,7 +62,8 @@ class Team:
         found = {name: self._here(str(value), checkout) for name, value in given.items()}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         home = self.folder / "home"
-        home.mkdir(exist_ok=True)
+        # Prefect makes its own folder in it, but not the folders above that.
+        (home / "prefect").mkdir(parents=True, exist_ok=True)
         guard = {"PYTHONPATH": str(PROJECT / "tests" / "offline"), "LC_ALL": "C.UTF-8"}
         log = {"ROUNDHOUSE_OFFLINE_LOG": str(self.folder / "outward.jsonl")}
         return {"PATH": path, "HOME": str(home), **guard, **log, **found}
@@ -136,6 +138,12 @@ class Team:
         """Where a process writes."""
         return self.folder / f"{name}.log"
 
+    @property
+    def outward(self) -> str:
+        """What any of the processes tried to reach outside this machine."""
+        found = self.folder / "outward.jsonl"
+        return found.read_text(encoding="utf-8") if found.exists() else ""
+
     def _here(self, value: str, checkout: Path | None) -> str:
         def filled(match: re.Match[str]) -> str:
             return self.values[match.group(1)]
@@ -148,7 +156,9 @@ class Team:
             "prefect:4200": f"127.0.0.1:{port['prefect']}",
             "127.0.0.1:4200": f"127.0.0.1:{port['prefect']}",
             "127.0.0.1:5000": f"127.0.0.1:{port['mlflow']}",
-            "/tmp/prefect": str(self.folder / "prefect-home" / (checkout.name if checkout else "-")),
+            "/tmp/prefect": str(
+                self.folder / "home" / "prefect" / (checkout.name if checkout else "-")
+            ),
             "/srv/roundhouse/checkout": str(checkout),
         }.items():
             value = value.replace(name, there)
@@ -165,7 +175,7 @@ def assembled(folder: Path, repository: Path) -> Iterator[Team]:
         team = Team(folder, repository, database, s3, _values(repository, database, s3), ports)
         stack.callback(_end, team)
         _make_databases(team)
-        for name, where in (("prefect", "/api/ready"), ("mlflow", "/health")):
+        for name in ports:
             command = _command(team, name)
             bound = {"MLFLOW_HOST": "127.0.0.1", "MLFLOW_PORT": str(ports["mlflow"])}
             team.start(name, command, team.environment(name) | bound, folder)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
-from tests.infra.team import Team, call
 
 from roundhouse.errors import LedgerError, TrackingError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import LEDGER_VARIABLE
 from roundhouse.tracking import Tracker
+from tests.infra.team import Team, call
 
 WRONG = "team:not-the-password"
 

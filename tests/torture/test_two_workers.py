@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.infra.team import Team, assembled, wait_for
 
 from roundhouse.ledger import Ledger
 from roundhouse.locations import LEDGER_VARIABLE
 from roundhouse.rounds.git import git, round_tags
+from tests.infra.team import Team, assembled, wait_for
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1500)]
 
@@ -73,13 +73,16 @@ def test_a_round_runs_on_either_and_what_one_lost_the_other_finishes(
 
     with _ledger(team, two) as ledger:
         rows = {row.number: row for row in ledger.rounds()}
-        assert {number: row.state for number, row in rows.items()} == dict.fromkeys(rows, "finished")
+        assert {number: row.state for number, row in rows.items()} == dict.fromkeys(
+            rows, "finished"
+        )
         settled = Counter(made.round for made in ledger.decisions())
         assert settled == {1: 1, 2: 1, 3: 1}, "no round was decided twice"
         champion = ledger.champion()
     _audit(team, two)
     assert champion is not None, "tiny rounds pass the gate of the tests"
     _release(team, two, champion.round)
+    assert team.outward == ""
     tally(rounds=3, lost=1, seconds=round(time.monotonic() - began))
 
 
