@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from roundhouse.errors import SettingsError
-from roundhouse.settings import Settings, check, load, load_raw
+from roundhouse.settings import Settings, check, load, load_raw, of_older
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHIPPED = [PROJECT / "params.yaml", *sorted((PROJECT / "examples").rglob("*.yaml"))]
@@ -118,3 +118,18 @@ def test_an_override_changes_one_key() -> None:
     assert changed["publish"].pop("git_remote") == "origin"
     assert plain["publish"].pop("git_remote") is None
     assert changed == plain
+
+
+def test_settings_of_another_version_are_filled_from_todays() -> None:
+    today = load_raw(PROJECT / "params.yaml")
+    older = load_raw(PROJECT / "params.yaml", ("ppo.steps=7", "seed=3"))
+    del older["storage"], older["ppo"]["clip"]
+    older["ppo"]["forgotten_setting"] = 1
+    older["forgotten_block"] = {"a": 1}
+    settings = of_older(older, today, "round-0001")
+    assert (settings.seed, settings.ppo.steps) == (3, 7)
+    assert settings.ppo.clip == today["ppo"]["clip"]
+    assert settings.storage.keep_rounds == today["storage"]["keep_rounds"]
+    older["ppo"]["steps"] = "many"
+    with pytest.raises(SettingsError, match=r"round-0001: ppo.steps"):
+        of_older(older, today, "round-0001")

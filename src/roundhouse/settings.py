@@ -370,6 +370,29 @@ def check(raw: dict[str, Any], where: str) -> Settings:
         raise SettingsError(_one_line(error, where)) from None
 
 
+def of_older(raw: dict[str, Any], today: dict[str, Any], where: str) -> Settings:
+    """Settings that an older or newer version wrote: what they lack is as it is today.
+
+    Args:
+        raw: as they were written.
+        today: plain data of the checkout's params.yaml; keys that it does not have are left out.
+        where: names them in an error.
+
+    Raises:
+        SettingsError: a value that both have is none that today's version takes.
+    """
+    return check(_filled(raw, today), where)
+
+
+def _filled(raw: dict[str, Any], today: dict[str, Any]) -> dict[str, Any]:
+    filled = {}
+    for key, value in today.items():
+        old = raw.get(key, value)
+        both = isinstance(value, dict) and isinstance(old, dict)
+        filled[key] = _filled(old, value) if both else old
+    return filled
+
+
 def _override(raw: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")

@@ -1,4 +1,4 @@
-"""Cleaning: what can be made again goes, what is needed stays, and a death in between is made good."""
+"""Cleaning: what can be made again goes, what is needed stays, whoever dies in between."""
 
 import json
 import shutil

@@ -15,6 +15,8 @@ import pytest
 
 from tests.conftest import command_environment
 
+#: Every ten seconds, in Prefect's sixth field.
+ALWAYS = "* * * * * */10"
 #: Where the tallies of all workers are gathered; `make torture` prints them.
 TALLY = "ROUNDHOUSE_TORTURE_TALLY"
 
@@ -60,6 +62,23 @@ def _ready(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def start_up(root: Path) -> "subprocess.Popen[bytes]":
+    """`roundhouse up` with a schedule that starts a round as soon as the last one is over."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        ports = one.getsockname()[1], other.getsockname()[1]
+    options = ["--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), "--cron", ALWAYS]
+    with (root / "up.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "roundhouse.cli", "up", *options],
+            cwd=root,
+            env=command_environment(root) | {"PREFECT_RUNNER_POLL_FREQUENCY": "2"},
+            stdout=log,
+            stderr=log,
+        )
 
 
 @pytest.fixture

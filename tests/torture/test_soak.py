@@ -2,9 +2,6 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +14,13 @@ from roundhouse.environment import UP_FILE
 from roundhouse.jsonl import read_json
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
-from tests.conftest import command_environment
 from tests.rounds.conftest import Command
+from tests.torture.conftest import start_up
 
 pytestmark = pytest.mark.torture
 
 #: Rounds; the first ones fill caches and pools, and are not judged.
 ROUNDS, WARM = int(os.environ.get("ROUNDHOUSE_SOAK", "50")), 10
-#: Prefect's sixth field: as soon as one round is over, the next begins.
-ALWAYS = "* * * * * */10"
 KEPT = 3
 
 
@@ -42,7 +37,7 @@ def test_fifty_rounds_in_a_row(
     make_checkout: Callable[..., Path], roundhouse: Command, tally: Callable[..., None]
 ) -> None:
     root = make_checkout(**{"storage.keep_rounds": KEPT, "simulate.pairs": 60, "ppo.steps": 1})
-    up = _up(root)
+    up = start_up(root)
     samples: list[Sample] = []
     try:
         while len(samples) < ROUNDS:
@@ -51,6 +46,7 @@ def test_fifty_rounds_in_a_row(
             if done > len(samples):
                 time.sleep(5)
                 samples += [_sample(root)] * (done - len(samples))
+                tally(round=len(samples), **samples[-1]._asdict())
             time.sleep(0.5)
     finally:
         up.send_signal(signal.SIGINT)
@@ -68,22 +64,6 @@ def test_fifty_rounds_in_a_row(
     for name in ("rounds", "state/dvc/cache"):
         # Only the data grow with the rounds: 60 pairs each.
         assert samples[-1].disk[name] < 1.5 * samples[WARM].disk[name], (name, samples[-1])
-
-
-def _up(root: Path) -> "subprocess.Popen[bytes]":
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        ports = one.getsockname()[1], other.getsockname()[1]
-    options = ["--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), "--cron", ALWAYS]
-    with (root / "up.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "roundhouse.cli", "up", *options],
-            cwd=root,
-            env=command_environment(root) | {"PREFECT_RUNNER_POLL_FREQUENCY": "2"},
-            stdout=log,
-            stderr=log,
-        )
 
 
 def _published(root: Path) -> int:

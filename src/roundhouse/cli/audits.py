@@ -98,6 +98,7 @@ def _verify(options: argparse.Namespace) -> int:
         "files": found.files,
         "rows": found.rows,
         "findings": [vars(finding) for finding in found.findings],
+        "notes": list(found.notes),
     }
     show(options, value, report.verification_text(value))
     return 1 if found.findings else 0
