@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sockets import listening
 
 from roundhouse import processes
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
@@ -146,6 +147,9 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert second.returncode == 1
 
     wait_for((root / "ran").exists, up, 120)
+    heard = listening([up.pid, *processes.marked(mark)])
+    assert {port for _, port in heard} >= set(ports)
+    assert {address for address, _ in heard} == {"127.0.0.1"}, heard
     note = json.loads((root / "ran").read_text(encoding="utf-8"))
     assert note.pop("pid")
     assert note == {

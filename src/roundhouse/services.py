@@ -24,7 +24,7 @@ from pathlib import Path
 
 from roundhouse import jsonl, processes
 from roundhouse.environment import UP_FILE, UP_LOCK, environment
-from roundhouse.errors import ServiceError, UsageError
+from roundhouse.errors import ServiceError, UsageError, masked
 from roundhouse.rounds.lock import owned
 
 HOST = "127.0.0.1"
@@ -146,6 +146,8 @@ class Machine:
         runner = Service("rounds", _runner(root, plan), served, signal.SIGINT)
         self.services: list[list[Service]] = [servers, [runner]]
         jsonl.write_json(root / UP_FILE, {"mark": self._mark, "servers": self._servers()})
+        # Another server's address may hold a password: nobody else on this machine reads it.
+        (root / UP_FILE).chmod(0o600)
 
     def start(self, group: list[Service], stopped: threading.Event) -> None:
         """Starts services side by side and waits until each does its work, or `up` is stopped."""
@@ -200,7 +202,7 @@ class Machine:
         """Says where to look and what will run when."""
         plan = self.plan
         say(f"Prefect  {plan.prefect}   rounds, their steps and logs, the schedule")
-        say(f"MLflow   {self.mlflow}   figures, plots and models of all rounds")
+        say(f"MLflow   {masked(self.mlflow)}   figures, plots and models of all rounds")
         say(_when(plan))
         say(f"logs in {self.root / 'state' / 'logs'}; Ctrl-C ends all of it")
 
