@@ -18,6 +18,7 @@ ROOT = Path("/checkout")
 
 
 def signed(pid: int, born: str | None, host: str = "") -> FlowRun:
+    labels: dict[str, bool | int | float | str]
     labels = {"roundhouse.pid": pid, "roundhouse.born": born or ""}
     labels["roundhouse.host"] = host or socket.gethostname()
     return FlowRun(flow_id=uuid4(), labels=labels, state=Running())
