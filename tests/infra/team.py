@@ -83,10 +83,11 @@ class Team:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        own = {"PREFECT_WORKER_WEBSERVER_PORT": str(port), "ROUNDHOUSE_TEAM": name}
+        health = {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1"}
+        own = health | {"PREFECT_WORKER_WEBSERVER_PORT": str(port), "ROUNDHOUSE_TEAM": name}
         env = self.environment("worker", checkout) | own
         self.start(name, ["sh", str(INFRA / "start-worker.sh")], env, self.folder)
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"), 120, self.log(name))
+        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"), 300, self.log(name))
         return checkout
 
     def lose(self, name: str) -> None:
