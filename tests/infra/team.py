@@ -9,7 +9,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -100,6 +99,18 @@ class Team:
             except (OSError, ProcessLookupError):
                 continue
 
+    def stop(self) -> None:
+        """Ends the servers and workers, but for PostgreSQL and S3."""
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
     def roundhouse(self, checkout: Path, *arguments: str, **env: str) -> Any:
         """The command line in a worker's checkout; returns the finished process."""
         own = {"PYTHONPATH": f"{checkout}/src:{checkout}:{PROJECT / 'tests' / 'offline'}"}
@@ -174,7 +185,7 @@ def assembled(folder: Path, repository: Path) -> Iterator[Team]:
         s3 = stack.enter_context(served_s3(folder / "s3"))
         ports = {name: _free_port() for name in ("prefect", "mlflow")}
         team = Team(folder, repository, database, s3, _values(repository, database, s3), ports)
-        stack.callback(_end, team)
+        stack.callback(team.stop)
         _make_databases(team)
         for name in ports:
             command = _command(team, name)
@@ -246,19 +257,6 @@ def _command(team: Team, service: str) -> list[str]:
     command = [here.get(part, part) for part in command]
     command[0] = command[0].replace("/opt/roundhouse", str(INFRA))
     return ["sh", *command] if command[0].endswith(".sh") else command
-
-
-def _end(team: Team) -> None:
-    for process in reversed(team.processes):
-        if process.poll() is None:
-            process.terminate()
-    for process in team.processes:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    shutil.rmtree(team.folder / "s3", ignore_errors=True)
 
 
 def _answers(address: str) -> bool:
