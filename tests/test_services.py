@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sockets import listening
 
 from roundhouse import processes
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
+from tests.sockets import listening
 
 REPOSITORY = Path(__file__).parents[1]
 
