@@ -220,6 +220,7 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     lines = [up.stdout.readline() for _ in range(3)]
     assert lines[2] == "schedule: whenever 3 new rows have come\n", up.communicate()
     ready = time.monotonic()
+    health = f"http://127.0.0.1:{ports[1]}/health"
     api = f"http://127.0.0.1:{ports[0]}/api"
     mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
 
@@ -229,6 +230,9 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
         except OSError:
             return []
 
+    for pid, line in command_lines(mark).items():
+        if "mlflow" in line:
+            os.kill(pid, signal.SIGSTOP)
     receive(root, ["one", "two"])
     time.sleep(12)
     assert flow_runs() == []
@@ -263,6 +267,9 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     # Prefect stops a run whose lease the server has forgotten.
     ask(f"{api}/v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
     assert flow_runs()[1]["state_name"] == "Running"
+    # It had stopped answering, and is not the same one.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=60):
+        pass
     (root / "enough").touch()
     wait_for(lambda: flow_runs()[1]["state_name"] == "Completed", up, 60)
     up.send_signal(signal.SIGINT)

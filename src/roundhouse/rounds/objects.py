@@ -16,6 +16,7 @@ import yaml
 from roundhouse import storage
 from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.locations import Locations
+from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import dvc, stores
 from roundhouse.rounds.git import show
 from roundhouse.rounds.stores import Store, digest
@@ -85,6 +86,7 @@ class Reader:
         self._md5 = published(places, tag, mend)
         self._mend = mend
         self._stores = stores(places)[-1:] if from_remote else stores(places)
+        self._places = places
 
     def read(self, path: str) -> bytes:
         """The bytes of one file, unharmed.
@@ -128,11 +130,16 @@ class Reader:
     def _take(self, path: str, sink: BinaryIO) -> None:
         sha256, md5 = self._digests.get(path), self._md5.get(path)
         known = sha256 is not None and md5 is not None
-        found = known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend)
-        if not found:
+        if known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend):
+            return
+        # What is left of a file whose rows were erased is read in its place.
+        gone = erased.known(self._places).get(str(md5))
+        if gone is None:
             raise DataError(
                 f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`"
             )
+        if gone.to is None or not _take(self._stores, gone.to, sink, sha256=gone.left):
+            raise DataError(f"{path} of {self.tag} was erased under request {gone.request}")
 
 
 def read(places: Locations, tag: str, path: str) -> bytes:
