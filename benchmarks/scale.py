@@ -171,7 +171,7 @@ def step(name: str, root: Path, number: int) -> None:
     decide.write_manifest(folder)
     commit = workspace.commit(folder, number, previous, f"Round {number}")
     workspace.publish_tag(folder, places, number, None)
-    ledger.finish_round(number, state="published", decision="held", commit=commit)
+    ledger.record_round(number, commit=commit)
     ledger.settle(number, False, str(number), "0" * 64, expected=None)
 
 
