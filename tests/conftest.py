@@ -123,12 +123,12 @@ def command_environment(root: Path) -> dict[str, str]:
 
 def outward_log(root: Path) -> Path:
     """Where processes of a checkout write what they tried to reach outside this machine."""
-    return root / "state" / "outward.jsonl"
+    return root.with_name(f"{root.name}.outward.jsonl")
 
 
 def pickle_log(root: Path) -> Path:
     """Where processes of a checkout write which classes pickles named while they were loaded."""
-    return root / "state" / "pickles.jsonl"
+    return root.with_name(f"{root.name}.pickles.jsonl")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sockets import listening
 
 from roundhouse import processes
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
@@ -146,6 +147,9 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert second.returncode == 1
 
     wait_for((root / "ran").exists, up, 120)
+    heard = listening([up.pid, *processes.marked(mark)])
+    assert {port for _, port in heard} >= set(ports)
+    assert {address for address, _ in heard} == {"127.0.0.1"}, heard
     note = json.loads((root / "ran").read_text(encoding="utf-8"))
     assert note.pop("pid")
     assert note == {
@@ -213,6 +217,7 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     lines = [up.stdout.readline() for _ in range(3)]
     assert lines[2] == "schedule: whenever 3 new rows have come\n", up.communicate()
     ready = time.monotonic()
+    health = f"http://127.0.0.1:{ports[1]}/health"
     api = f"http://127.0.0.1:{ports[0]}/api"
     mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
 
@@ -222,6 +227,9 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
         except OSError:
             return []
 
+    for pid, line in command_lines(mark).items():
+        if "mlflow" in line:
+            os.kill(pid, signal.SIGSTOP)
     receive(root, ["one", "two"])
     time.sleep(12)
     assert flow_runs() == []
@@ -256,6 +264,9 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     # Prefect stops a run whose lease the server has forgotten.
     ask(f"{api}/v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
     assert flow_runs()[1]["state_name"] == "Running"
+    # It had stopped answering, and is not the same one.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=60):
+        pass
     (root / "enough").touch()
     wait_for(lambda: flow_runs()[1]["state_name"] == "Completed", up, 60)
     up.send_signal(signal.SIGINT)

@@ -39,6 +39,7 @@ __all__ = [
     "on_panel",
     "parse",
     "prompt_key",
+    "rater_key",
     "side",
     "sides",
 ]
@@ -141,6 +142,11 @@ def sides(keys: Iterable[str], split: SplitSettings) -> dict[str, Side]:
             nearest = min(spare, key=lambda key: (max(low - place[key], place[key] - high), key))
             found[nearest] = empty
     return found
+
+
+def rater_key(rater: str, salt: str) -> str:
+    """What stands for a rater's name where a record outlives it; `salt` is `split.salt`."""
+    return hashlib.sha256(f"{salt}rater\0{rater}".encode()).hexdigest()
 
 
 def on_panel(rater: str, split: SplitSettings) -> bool:

@@ -29,6 +29,8 @@ REASONS: dict[str, str] = {
     "empty_answer": "every answer needs text",
     "empty_name": "leave the field out, or give it a value",
     "empty_prompt": "the prompt needs text",
+    "expired": "older than retention.days lets rows become; nothing of it is kept",
+    "forgotten": "its rater, or the row, was erased on request; nothing of it is kept",
     "future_time": "check the clock that wrote created_at",
     "id_conflict": "this id has other content already; use a new id and name the old in supersedes",
     "identical_answers": "the answers differ in white space at most; nothing was judged",

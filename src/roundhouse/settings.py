@@ -307,6 +307,20 @@ class ScheduleSettings(Block):
     """How often the schedule takes up a round that did not end, before it starts a new one."""
 
 
+class IngestSettings(Block):
+    """What happens to texts on their way in."""
+
+    redact: bool
+    """Replace what looks like personal data (`[e-mail]`, `[phone]`, ...) before a row is stored."""
+
+
+class RetentionSettings(Block):
+    """How long feedback is kept."""
+
+    days: WholeNumber
+    """Rows made longer ago are erased when a round begins, in days; 0 keeps them for ever."""
+
+
 class StorageSettings(Block):
     """What the disk of this machine keeps."""
 
@@ -330,6 +344,8 @@ class Settings(Block):
     gate: GateSettings
     publish: PublishSettings
     simulate: SimulateSettings
+    ingest: IngestSettings
+    retention: RetentionSettings
     schedule: ScheduleSettings
     storage: StorageSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]

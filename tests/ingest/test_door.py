@@ -277,6 +277,7 @@ def test_reports_of_several_files_add_up(ledger: Ledger, write: Write, good: Goo
         "duplicate": 1,
         "quarantined": 3,
         "reasons": {"not_json": 1, "truncated_line": 2},
+        "personal": {},
     }
 
 

@@ -151,7 +151,9 @@ def test_the_chain_holds_from_its_start_to_the_head(ledger: Ledger) -> None:
 def test_an_erased_row_leaves_a_chain_that_holds(ledger: Ledger, url: str) -> None:
     batch = ledger.start_batch("a.jsonl", "jsonl")
     ledger.append(batch, candidates(row("a"), row("b"), row("c")))
-    change(url, "UPDATE feedback SET row = NULL, salt = NULL, rater = NULL WHERE seq = 2")
+    change(
+        url, "UPDATE feedback SET row = NULL, salt = NULL, rater = NULL, erasure = 1 WHERE seq = 2"
+    )
     assert [each["id"] for each in ledger.rows()] == ["a", "c"]
     assert ledger.row("b") is None
     found = ledger.verify_chain()
@@ -167,6 +169,7 @@ def test_an_erased_row_leaves_a_chain_that_holds(ledger: Ledger, url: str) -> No
         ),
         ("UPDATE feedback SET rater = 'r2' WHERE seq = 2", "row 2 differs from its columns"),
         ("UPDATE feedback SET digest = salt || salt WHERE seq = 2", "row 2 breaks the chain"),
+        ("UPDATE feedback SET row = NULL WHERE seq = 2", "row 2 was emptied without a request"),
         ("DELETE FROM feedback WHERE seq = 2", "row 2 is missing"),
         ("DELETE FROM feedback WHERE seq = 3", "ends at row 2, its record at 3"),
     ],

@@ -42,7 +42,7 @@ LEARNING = (
         f"{_T_RL}::test_the_clip_stops_what_went_far_enough",
     ),
     Mutant(
-        "KL price sign", _RL, "-kl_coef * kl", "kl_coef * kl",
+        "KL price sign", _RL, "width), -kl_coef * kl", "width), kl_coef * kl",
         f"{_T_RL}::test_the_score_stands_once_after_the_last_token",
     ),
     Mutant(

@@ -10,11 +10,18 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
-HEAVY = ("numpy", "pandas", "pytest", "hypothesis", "torch", "transformers", "safetensors.torch")
+#: What takes seconds to import, among it what torch and transformers import when they are used.
+HEAVY = (
+    *("numpy", "pandas", "pydantic", "pytest", "hypothesis", "torch", "torch._dynamo"),
+    *("transformers", "safetensors.torch", "transformers.models.auto.modeling_auto"),
+    *("transformers.models.auto.tokenization_auto", "transformers.models.gpt2.modeling_gpt2"),
+    *("transformers.models.llama.modeling_llama", "transformers.generation.utils"),
+)
 
 
 def copy(folder: Path, mutant: dict[str, str]) -> Path:
@@ -37,8 +44,13 @@ def test(folder: Path, mutant: dict[str, str]) -> int:
     package: Any = importlib.import_module("roundhouse")
     assert Path(package.__file__).is_relative_to(folder), package.__file__
     path, _, name = mutant["test"].partition("::")
-    arguments = [str(PROJECT / path), "-x", "-q", f"--rootdir={PROJECT}", "-p", "no:cacheprovider"]
-    arguments += [f"--basetemp={folder / 'temp'}", f"-c{PROJECT / 'pyproject.toml'}"]
+    arguments = [str(PROJECT / path), "-x", "-q", f"--rootdir={PROJECT}", "--assert=plain"]
+    arguments += [
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={folder / 'temp'}",
+        f"-c{PROJECT / 'pyproject.toml'}",
+    ]
     arguments += ["-k", name] if name else []
     import pytest  # noqa: PLC0415 - this program runs before the libraries are there
 
@@ -56,10 +68,11 @@ def apart(folder: Path, mutant: dict[str, str]) -> int:
         code = 70
         try:
             code = test(folder, mutant)
-        except SystemExit as problem:
-            os.write(2, f"{problem}\n".encode())
-        finally:
-            os._exit(code)
+        except BaseException:  # whatever it is, it goes into the log and not into the next mutant
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 

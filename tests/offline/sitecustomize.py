@@ -1,8 +1,9 @@
 """Python imports this at start where its folder is on PYTHONPATH: nothing leaves, nothing unpickles.
 
 Every attempt to reach or look up a host that is not loopback is written to the file that
-ROUNDHOUSE_OFFLINE_LOG names, with the process that made it, and is refused. Unix sockets, loopback
-and the machine's own name are free.
+ROUNDHOUSE_OFFLINE_LOG names, with the process that made it, and is refused. So is listening where
+others than this machine could connect. Unix sockets, loopback and the machine's own name are free.
+Beside that file, with `.guarded` after its name, stands every process that is watched.
 
 Every class or function that a pickle names while it is loaded is written to the file that
 ROUNDHOUSE_PICKLE_LOG names, once a process and caller. It is not refused: the tests look at what
@@ -20,6 +21,7 @@ from typing import Any
 VARIABLE = "ROUNDHOUSE_OFFLINE_LOG"
 PICKLES = "ROUNDHOUSE_PICKLE_LOG"
 EVENTS = {
+    "socket.bind": 1,
     "socket.connect": 1,
     "socket.sendto": 1,
     "socket.sendmsg": 1,
@@ -44,17 +46,25 @@ def is_local(host: Any) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def is_loopback(host: Any) -> bool:
+    """Whether who listens there is heard by this machine alone."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
     """The audit hook: records and refuses what would leave the machine."""
     if event not in EVENTS:
         return
     target = arguments[EVENTS[event]]
-    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+    if event in ("socket.bind", "socket.connect", "socket.sendto", "socket.sendmsg"):
         # A Unix socket's address is a path; a connected one sends to None.
         if not isinstance(target, tuple):
             return
         target = target[0]
-    if is_local(target):
+    if is_loopback(target) if event == "socket.bind" else is_local(target):
         return
     note(VARIABLE, {"event": event, "target": str(target)})
     raise ConnectionRefusedError(f"{event} {target}: refused by tests/offline/sitecustomize.py")
@@ -79,6 +89,8 @@ def note(variable: str, line: dict[str, Any]) -> None:
 
 
 if os.environ.get(VARIABLE):
+    with open(os.environ[VARIABLE] + ".guarded", "a", encoding="utf-8") as _file:
+        _file.write(json.dumps(sys.orig_argv) + "\n")
     sys.addaudithook(watch)
 if os.environ.get(PICKLES):
     sys.addaudithook(watch_pickles)

@@ -139,7 +139,7 @@ def test_the_same_input_gives_the_same_bytes(
 def test_a_persons_word_reaches_training(
     data: Path, rater_settings: RaterSettings, split: SplitSettings
 ) -> None:
-    word = {"r0": {"state": "suspended", "why": "asked to leave"}}
+    word = {feedback.rater_key("r0", split.salt): {"state": "suspended", "why": "asked to leave"}}
     figures = run(data, rater_settings, split, rater_states=word)
     assert figures["raters/suspended"] == 1
     assert figures["raters/demonstrations"] == 48, "those of r0 are gone, corrections stay"

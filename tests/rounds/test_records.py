@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from roundhouse.feedback import rater_key
 from roundhouse.hashes import sha256_file, sha256_folder
 from roundhouse.ledger import Decision, Ledger
 from roundhouse.ledger.records import Action
@@ -63,8 +64,9 @@ def test_words_on_raters_are_those_that_the_round_froze(tmp_path: Path) -> None:
         ledger.add_override(None, "r1", "suspended", "guesses", kind="rater")
         ledger.add_override(None, "r2", "ok", "came after the snapshot", kind="rater")
         at = ledger.overrides(kind="rater")[0].at
-        states = {"r1": {"state": "suspended", "why": f"a person's word of {at}"}}
-        told = audit.overrides(ledger, 4, states)
+        key = rater_key("r1", "salt")
+        states = {key: {"state": "suspended", "why": f"a person's word of {at}"}}
+        told = audit.overrides(ledger, 4, states, {"split": {"salt": "salt"}})
     assert [(one["subject"], one["why"]) for one in told] == [
         ("safety", "read them all"),
         ("r1", "guesses"),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roundhouse import storage
-from roundhouse.cli import audits, feedback, history, rounds, service
+from roundhouse.cli import audits, feedback, history, privacy, rounds, service
 from roundhouse.errors import RoundhouseError
 
 
@@ -46,6 +46,6 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="roundhouse", description=(__doc__ or "").split("\n\n")[0])
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (feedback, rounds, audits, history, service):
+    for module in (feedback, rounds, audits, history, privacy, service):
         module.register(commands)
     return top

@@ -99,6 +99,7 @@ def _verify(options: argparse.Namespace) -> int:
         "rows": found.rows,
         "findings": [vars(finding) for finding in found.findings],
         "notes": list(found.notes),
+        "erased": [one._asdict() for one in found.erased],
     }
     show(options, value, report.verification_text(value))
     return 1 if found.findings else 0

@@ -27,13 +27,22 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _ingest(options: argparse.Namespace) -> int:
     """Takes the files in, one after another; what came in before an error is told all the same."""
     places = here()
-    ahead = load(places.root / "params.yaml").validation.max_ahead_seconds
+    settings = load(places.root / "params.yaml")
     mapping = Mapping.parse(options.columns, options.constants)
     reports: list[Report] = []
     with Ledger.open(places.ledger_url, expected=has_history(places)) as ledger:
         try:
             for file in options.files:
-                reports.append(ingest(ledger, file, options.format, mapping, ahead=ahead))
+                report = ingest(
+                    ledger,
+                    file,
+                    options.format,
+                    mapping,
+                    ahead=settings.validation.max_ahead_seconds,
+                    days=settings.retention.days,
+                    redact=settings.ingest.redact,
+                )
+                reports.append(report)
         except RoundhouseError:
             if reports:
                 show(options, as_json(reports), _text(reports))

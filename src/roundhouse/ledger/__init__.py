@@ -1,11 +1,13 @@
 """The ledger: what was received, in an append-only SQL database. The only package that opens it."""
 
+from roundhouse.ledger.erase import Erasures
 from roundhouse.ledger.records import (
     Batch,
     Candidate,
     Champion,
     Counts,
     Decision,
+    Erasure,
     Override,
     Quarantined,
     Rejected,
@@ -20,6 +22,8 @@ __all__ = [
     "Champion",
     "Counts",
     "Decision",
+    "Erasure",
+    "Erasures",
     "Ledger",
     "Override",
     "Quarantined",

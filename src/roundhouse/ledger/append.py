@@ -12,12 +12,19 @@ from typing import Any
 from sqlalchemy import Column, Connection, CursorResult, bindparam, func, insert, select, update
 
 from roundhouse import failpoints, jsonl
-from roundhouse.feedback import Row, content_hash
-from roundhouse.ledger import schema
+from roundhouse.feedback import content_hash
+from roundhouse.ledger import forgotten, schema
 from roundhouse.ledger.records import Candidate, Counts, Entry, Rejected
 
 #: Longest piece of a quarantined line in one value, in bytes.
 PART_BYTES = 1 << 20
+
+
+def start_batch(connection: Connection, name: str, format: str, at: str) -> int:
+    """Opens a batch; the name of its file is kept without the names of forgotten people."""
+    values: dict[str, Any] = dict.fromkeys(Counts._fields, 0)
+    values |= {"name": forgotten.unnamed(connection, name), "format": format, "started_at": at}
+    return new_key(connection.execute(insert(schema.batch).values(values)))
 
 
 def append(
@@ -27,13 +34,14 @@ def append(
 
     A candidate whose content is known, from the ledger or from earlier in the chunk, is a
     duplicate, whatever its id. One whose id is known with other content is quarantined as
-    `id_conflict`, also where it says that it supersedes that id: a new version needs a new id.
+    `id_conflict`, also where it says that it supersedes that id: a new version needs a new id. One
+    that was erased on request is counted as quarantined, as `forgotten`, and nothing of it is kept.
 
     Returns:
         The chunk's counts, and everything that was quarantined, conflicts included.
     """
-    seq, chain = _lock_head(connection)
-    new, rejected = _sort_out(connection, entries)
+    seq, chain = lock_head(connection)
+    new, rejected = _sort_out(connection, forgotten.sift(connection, entries))
     if new:
         rows = list(_chained(new, seq, chain))
         for row in rows:
@@ -51,13 +59,13 @@ def append(
 
 def _sort_out(
     connection: Connection, entries: Sequence[Entry]
-) -> tuple[list[tuple[str, Row]], list[Rejected]]:
+) -> tuple[list[tuple[str, Candidate]], list[Rejected]]:
     """The new rows with their content hashes, and the rejected ones; the rest are duplicates."""
     candidates = [entry for entry in entries if isinstance(entry, Candidate)]
     hashes = [content_hash(entry.row) for entry in candidates]
     known_hashes = _known(connection, schema.feedback.c.content_hash, hashes)
     known_ids = _known(connection, schema.feedback.c.id, [entry.row["id"] for entry in candidates])
-    new: list[tuple[str, Row]] = []
+    new: list[tuple[str, Candidate]] = []
     rejected = [entry for entry in entries if isinstance(entry, Rejected)]
     for entry, content in zip(candidates, hashes, strict=True):
         if content in known_hashes:
@@ -67,13 +75,16 @@ def _sort_out(
             continue
         known_hashes.add(content)
         known_ids.add(entry.row["id"])
-        new.append((content, entry.row))
+        new.append((content, entry))
     return new, rejected
 
 
-def _chained(new: Sequence[tuple[str, Row]], seq: int, chain: str) -> Iterator[dict[str, Any]]:
+def _chained(
+    new: Sequence[tuple[str, Candidate]], seq: int, chain: str
+) -> Iterator[dict[str, Any]]:
     """Table rows for new rows that follow row `seq`, where the chain stands at `chain`."""
-    for place, ((content, row), salt) in enumerate(zip(new, _salts(len(new)), strict=True)):
+    for place, ((content, entry), salt) in enumerate(zip(new, salts(len(new)), strict=True)):
+        row = entry.row
         text = jsonl.dumps(row)
         digest = row_digest(salt, text)
         chain = next_chain(chain, digest)
@@ -87,6 +98,7 @@ def _chained(new: Sequence[tuple[str, Row]], seq: int, chain: str) -> Iterator[d
             "chain": chain,
             "kind": row["kind"],
             "rater": row["rater"],
+            "personal": entry.personal,
         }
 
 
@@ -106,7 +118,8 @@ def new_key(result: CursorResult[Any]) -> int:
     return int(result.inserted_primary_key[0])
 
 
-def _lock_head(connection: Connection) -> tuple[int, str]:
+def lock_head(connection: Connection) -> tuple[int, str]:
+    """The end of the chain; other writers wait until the transaction ends."""
     query = select(schema.head.c.seq, schema.head.c.chain).with_for_update()
     row = connection.execute(query).one()
     return row.seq, row.chain
@@ -118,14 +131,16 @@ def _known(connection: Connection, column: Column[str], values: Sequence[str]) -
     return set(connection.execute(query, {"values": values}).scalars())
 
 
-def _salts(count: int) -> list[str]:
+def salts(count: int) -> list[str]:
+    """New random salts, 128 bits each, in hex."""
     drawn = os.urandom(16 * count).hex()
     return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
 
 
 def _conflict(entry: Candidate) -> Rejected:
     shown = ascii(entry.row["id"][:60])
-    return Rejected(entry.line, "id_conflict", f"id: {shown} has other content already", entry.raw)
+    message = f"id: {shown} has other content already"
+    return Rejected(entry.line, "id_conflict", message, entry.raw, rater=entry.row["rater"])
 
 
 def _quarantine(connection: Connection, batch: int, rejected: Sequence[Rejected]) -> None:
@@ -146,6 +161,7 @@ def _quarantine_row(batch: int, entry: Rejected, raw: bytes) -> dict[str, Any]:
         "code": entry.code,
         "message": entry.message,
         "raw": raw,
+        "rater": entry.rater,
     }
 
 

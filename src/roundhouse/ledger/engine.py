@@ -17,6 +17,13 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from roundhouse.errors import LedgerError, NoLedgerError
 from roundhouse.ledger import schema
 
+#: Erased bytes are overwritten, and not only taken off the list of pages in use.
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",
+)
 #: Any constant: it keeps two processes from making the tables at once on PostgreSQL.
 _ADVISORY_LOCK = 7_205_759_403
 
@@ -71,6 +78,29 @@ def worded(shown: str) -> Iterator[None]:
 def writer(engine: Engine) -> Engine:
     """The same engine for transactions that write."""
     return engine.execution_options(writes=True)
+
+
+def compact(engine: Engine) -> None:
+    """Rewrites the database, so that nothing is left of erased values in free pages or the log.
+
+    Raises:
+        LedgerError: on SQLite, somebody still reads the old pages.
+    """
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in schema.metadata.sorted_tables:
+                connection.execute(text(f'VACUUM FULL "{table.name}"'))
+        return
+    raw = engine.raw_connection()
+    try:
+        cursor = raw.cursor()
+        cursor.execute("VACUUM")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        busy, *_ = cursor.fetchall()[0]
+    finally:
+        raw.close()
+    if busy:
+        raise LedgerError("the ledger is being read, so old pages remain: say it again later")
 
 
 def _advice(cause: str) -> str:
@@ -138,7 +168,7 @@ def _engine(url: URL, timeout: float) -> Engine:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver would begin transactions by itself, and only at the first write.
     connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

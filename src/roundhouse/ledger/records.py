@@ -16,6 +16,8 @@ class Candidate(NamedTuple):
     row: Row
     raw: bytes
     """The bytes it was read from, kept where its id turns out to be taken."""
+    personal: str | None = None
+    """Kinds of personal data that its texts seem to hold, joined by commas."""
 
 
 class Rejected(NamedTuple):
@@ -27,6 +29,8 @@ class Rejected(NamedTuple):
     raw: bytes
     more: Iterable[bytes] = ()
     """What follows `raw` in a line too large to be held at once; read once, as it is stored."""
+    rater: str | None = None
+    """Whom it names as its rater, where that could be read."""
 
 
 Entry = Candidate | Rejected
@@ -143,6 +147,19 @@ class Override:
     why: str
     who: str
     at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A request to erase; it does not say whom or what. `finished_at` is None until all is gone."""
+
+    id: int
+    kind: Literal["rater", "row", "retention"]
+    why: str
+    who: str
+    at: str
+    finished_at: str | None
+    report: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

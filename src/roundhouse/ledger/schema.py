@@ -84,6 +84,8 @@ quarantine = Table(
     Column("code", String(32), nullable=False),
     Column("message", Text, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    # Whom the row names as its rater, where that could be read.
+    Column("rater", String(512)),
     Column("erasure", Integer),
     Index("ix_quarantine_batch", "batch"),
 )
@@ -191,7 +193,8 @@ skip = Table(
     Column("reason", Text, nullable=False),
 )
 
-# Requests to erase. `subject` is a salted digest: the request must not name whom it forgets.
+# Requests to erase. `subject` is a salted digest: the request must not name whom it forgets. All
+# requests of a ledger have one salt, so that a new row is looked up once and not once a request.
 erasure = Table(
     "erasure",
     metadata,
@@ -206,4 +209,12 @@ erasure = Table(
     Column("finished_at", String(32)),
     # What was erased and what was trained on it: counts, rounds, digests, model versions (JSON).
     Column("report", Text, nullable=False),
+)
+
+# Salted digests of what must not come in again: raters, row ids, contents of rows.
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("erasure", ForeignKey("erasure.id"), nullable=False),
 )

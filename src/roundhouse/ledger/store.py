@@ -90,10 +90,8 @@ class Ledger:
 
     def start_batch(self, name: str, format: str, at: str | None = None) -> int:
         """Opens a batch for one file; returns its id."""
-        values: dict[str, Any] = dict.fromkeys(Counts._fields, 0)
-        values |= {"name": name, "format": format, "started_at": at or now()}
         with self._writing() as connection:
-            return append.new_key(connection.execute(insert(schema.batch).values(values)))
+            return append.start_batch(connection, name, format, at or now())
 
     def append(
         self, batch: int, entries: Sequence[Entry], at: str | None = None
@@ -153,6 +151,7 @@ class Ledger:
         to = self.watermark() if to is None else to
         while after < to:
             query = select(table.seq, table.row).where(table.seq > after, table.seq <= to)
+            query = query.where(table.erasure.is_(None))
             if rater is not None:
                 query = query.where(table.rater == rater)
             with self._reading() as connection:
@@ -160,11 +159,12 @@ class Ledger:
             if not page:
                 return
             after = page[-1].seq
-            yield from (json.loads(row.row) for row in page if row.row is not None)
+            yield from (json.loads(row.row) for row in page)
 
     def row(self, id: str) -> Row | None:
         """The row with this id; None where there is none, or it was erased."""
         query = select(schema.feedback.c.row).where(schema.feedback.c.id == id)
+        query = query.where(schema.feedback.c.erasure.is_(None))
         with self._reading() as connection:
             found = connection.execute(query).scalar()
         return None if found is None else json.loads(found)
@@ -312,7 +312,7 @@ class Ledger:
                 expected=expected,
                 why=why,
                 at=now(),
-                who=_who(),
+                who=person(),
             )
 
     def decisions(self) -> list[Decision]:
@@ -342,7 +342,7 @@ class Ledger:
         """Records what the person at this terminal decided about a check or a rater."""
         values = {"round": round, "kind": kind, "subject": subject, "state": state, "why": why}
         with self._writing() as connection:
-            decisions.add_override(connection, values | {"who": _who(), "at": now()})
+            decisions.add_override(connection, values | {"who": person(), "at": now()})
 
     def overrides(
         self, round: int | None = None, kind: Literal["check", "rater"] | None = None
@@ -380,7 +380,7 @@ def _problem(row: Any, seq: int, chain: str) -> str | None:
     if row.chain != chain:
         return "breaks the chain"
     if row.row is None:
-        return None
+        return None if row.erasure else "was emptied without a request"
     if append.row_digest(row.salt or "", row.row) != row.digest:
         return "differs from its digest"
     content = json.loads(row.row)
@@ -390,7 +390,8 @@ def _problem(row: Any, seq: int, chain: str) -> str | None:
     return None
 
 
-def _who() -> str:
+def person() -> str:
+    """The login of whoever is at this terminal."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from roundhouse import jsonl
 from roundhouse.errors import Blocked
+from roundhouse.feedback import rater_key
 from roundhouse.metrics import domain_part
 from roundhouse.raters import aggregate, agreement
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
@@ -45,7 +46,7 @@ def run(
         out: gets pairs.jsonl, demonstrations.jsonl, flags.jsonl, unused.jsonl, raters.json,
             verdict.json and figures.json.
         inputs: inputs.json; `seed`, and optionally `accepted` (names of checks that a person
-            signed) and `rater_states` (rater to {"state", "why"}, a person's word).
+            signed) and `rater_states` (`rater_key` to {"state", "why"}, a person's word).
 
     Raises:
         Blocked: agreement fell, the setting says that this blocks, and nobody accepted it. All
@@ -56,8 +57,11 @@ def run(
     ratings = build(found)
     chosen = ratings.votes[ratings.votes["kind"].isin(CHOSEN)]
     reliability = fit(chosen)
-    overrides = inputs.get("rater_states") or {}
-    verdicts = judge_raters(chosen, reliability, settings, _regions(found), overrides)
+    regions = _regions(found)
+    words = inputs.get("rater_states") or {}
+    keys = {rater: rater_key(rater, split.salt) for rater in regions}
+    overrides = {rater: words[key] for rater, key in keys.items() if key in words}
+    verdicts = judge_raters(chosen, reliability, settings, regions, overrides)
     pairs = aggregate.pairs(ratings, verdicts, settings, split)
     demonstrations = aggregate.demonstrations(found, verdicts)
     flags = aggregate.flags(found)

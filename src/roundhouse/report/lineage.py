@@ -80,7 +80,7 @@ def diff_text(found: Record) -> str:
 def verification_text(found: Record) -> str:
     """What `audit verify` found."""
     counts = (f"{found[name]:,} {name}" for name in ("rounds", "files"))
-    looked = f"{', '.join(counts)}, {found['rows']:,} rows of the ledger"
+    looked = f"{', '.join(counts)}, {found['rows']:,} rows of the ledger{_erased(found)}"
     notes = [Text(note) for note in found["notes"]]
     if not found["findings"]:
         return layout.render(Text(f"all as published: {looked}"), *notes)
@@ -90,6 +90,15 @@ def verification_text(found: Record) -> str:
         table.add_row(*(Text(str(cell), overflow="fold") for cell in cells))
     title = f"not as published: {len(found['findings'])} (looked at {looked})"
     return layout.render(Text(title, layout.BAD), table, *notes)
+
+
+def _erased(found: Record) -> str:
+    """Where rows were taken out on request, such as `; erased under request 1: 12 files`."""
+    requests = Counter(one["request"] for one in found.get("erased", ()))
+    return "".join(
+        f"; erased under request {request}: {count:,} files"
+        for request, count in sorted(requests.items())
+    )
 
 
 def _depends(found: Record) -> dict[str, str]:
@@ -108,7 +117,8 @@ def _depends(found: Record) -> dict[str, str]:
         "base": found["base"],
         "seed": str(found["seed"]),
         "data version": found["data_version"] or "unknown",
-        "rows": f"{rows['accepted']:,} accepted = {rows['used']:,} usable + {excluded}",
+        "rows": f"{rows['accepted']:,} accepted = {rows['used']:,} usable + {excluded}"
+        + (f"; {rows['erased']:,} erased since" if rows["erased"] else ""),
         "validation": _validation(found["validation"]),
         "raters": f"{len(found['raters']):,}{layout.listed(states)}",
         "overruled by people": "\n".join(map(_word, found["overrides"])) or "nothing",

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from roundhouse.errors import DataError, RoundhouseError, UsageError
+from roundhouse.feedback import rater_key
 from roundhouse.ledger import Decision, Ledger, Override, Round
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import usage
+from roundhouse.rounds import erased, usage
 from roundhouse.rounds.git import git, round_tags, show
 from roundhouse.rounds.shelf import Shelf
 
@@ -128,14 +129,14 @@ def _round(shelf: Shelf, ledger: Ledger, tag: str, number: int) -> dict[str, Any
         "champion_before": inputs.champion.model_dump() if inputs.champion else None,
         "data_version": row.data_version if row else None,
         "partitions": {name: part.model_dump() for name, part in inputs.partitions.items()},
-        "rows": _row_counts(shelf, tag),
+        "rows": _row_counts(shelf, tag) | {"erased": erased.lost(ledger, inputs.partitions)},
         "validation": _validation(shelf, tag),
         "raters": raters(shelf, tag),
         "base": inputs.base,
         "seed": inputs.seed,
         "model_sha256": decision.get("bound", {}).get("model"),
         "accepted": [f"{one.subject}: {one.why}" for one in ledger.overrides(number)],
-        "overrides": overrides(ledger, number, inputs.rater_states),
+        "overrides": overrides(ledger, number, inputs.rater_states, shelf.settings(tag)),
         "metrics": row.metrics if row else {},
         "settings": shelf.settings(tag),
     }
@@ -165,20 +166,21 @@ def _validation(shelf: Shelf, tag: str) -> dict[str, Any]:
 
 
 def overrides(
-    ledger: Ledger, number: int, states: dict[str, dict[str, str]]
+    ledger: Ledger, number: int, states: dict[str, dict[str, str]], settings: dict[str, Any]
 ) -> list[dict[str, str]]:
     """People's words that held in a round: on checks for it alone, on raters as it froze them.
 
     Who and why stand in the ledger only; inputs.json names the time of each word on a rater.
     """
-    words = [one for one in ledger.overrides(kind="rater") if _holds(one, states)]
+    salt = settings["split"]["salt"]
+    words = [one for one in ledger.overrides(kind="rater") if _holds(one, states, salt)]
     told = [*ledger.overrides(number, kind="check"), *words]
     keys = ("kind", "subject", "state", "who", "why", "at")
     return [{key: getattr(one, key) for key in keys} for one in told]
 
 
-def _holds(one: Override, states: dict[str, dict[str, str]]) -> bool:
-    frozen = states.get(one.subject)
+def _holds(one: Override, states: dict[str, dict[str, str]], salt: str) -> bool:
+    frozen = states.get(rater_key(one.subject, salt))
     return frozen is not None and frozen["state"] == one.state and one.at in frozen["why"]
 
 

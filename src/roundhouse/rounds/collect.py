@@ -24,8 +24,15 @@ def collect(this: Round) -> Report | None:
     file = this.workspace / "logs" / "simulated.jsonl"
     _simulate(this, file)
     failpoints.hit("collect.made")
-    ahead = this.settings.validation.max_ahead_seconds
-    return ingest(this.ledger, file, "jsonl", ahead=ahead)
+    settings = this.settings
+    return ingest(
+        this.ledger,
+        file,
+        "jsonl",
+        ahead=settings.validation.max_ahead_seconds,
+        days=settings.retention.days,
+        redact=settings.ingest.redact,
+    )
 
 
 def _simulate(this: Round, file: Path) -> None:

@@ -16,6 +16,7 @@ import yaml
 from roundhouse import storage
 from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.locations import Locations
+from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import dvc, stores
 from roundhouse.rounds.git import show
 from roundhouse.rounds.stores import Store, digest
@@ -66,12 +67,15 @@ def published(places: Locations, tag: str, mend: bool = True) -> dict[str, str]:
 class Reader:
     """The published files of one round; made once for many reads."""
 
-    def __init__(self, places: Locations, tag: str, mend: bool = True) -> None:
+    def __init__(
+        self, places: Locations, tag: str, mend: bool = True, from_remote: bool = False
+    ) -> None:
         """
         Args:
             places: the checkout's.
             tag: the round's.
             mend: put damaged copies right where another store has them unharmed.
+            from_remote: believe the remote alone, as another machine would have to.
 
         Raises:
             DataError: the list of a folder is in no store.
@@ -81,7 +85,8 @@ class Reader:
         self._digests = manifest(places.root, tag)
         self._md5 = published(places, tag, mend)
         self._mend = mend
-        self._stores = stores(places)
+        self._stores = stores(places)[-1:] if from_remote else stores(places)
+        self._places = places
 
     def read(self, path: str) -> bytes:
         """The bytes of one file, unharmed.
@@ -125,11 +130,16 @@ class Reader:
     def _take(self, path: str, sink: BinaryIO) -> None:
         sha256, md5 = self._digests.get(path), self._md5.get(path)
         known = sha256 is not None and md5 is not None
-        found = known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend)
-        if not found:
+        if known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend):
+            return
+        # What is left of a file whose rows were erased is read in its place.
+        gone = erased.known(self._places).get(str(md5))
+        if gone is None:
             raise DataError(
                 f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`"
             )
+        if gone.to is None or not _take(self._stores, gone.to, sink, sha256=gone.left):
+            raise DataError(f"{path} of {self.tag} was erased under request {gone.request}")
 
 
 def read(places: Locations, tag: str, path: str) -> bytes:

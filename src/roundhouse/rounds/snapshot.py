@@ -4,17 +4,20 @@ A snapshot is a pure function of the ledger's watermark: made again after a cras
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from roundhouse import failpoints, jsonl, model_folder
 from roundhouse.errors import DataError
+from roundhouse.feedback import rater_key
 from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
 from roundhouse.rounds import inputs as inputs_module
-from roundhouse.rounds import objects
+from roundhouse.rounds import erased, objects
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds.forget import expire
 from roundhouse.rounds.git import git
 from roundhouse.rounds.inputs import Inputs, Partition
 from roundhouse.rounds.workspace import DATA_POINTER
@@ -56,6 +59,7 @@ def _frozen(this: Round) -> Inputs | None:
 
 def _freeze(this: Round) -> Inputs:
     """Takes today's ledger, champion and people's words as this round's inputs."""
+    expire(this.places, this.ledger, this.settings.retention.days, at_work=this.number)
     watermark = this.ledger.watermark()
     frozen = Inputs(
         round=this.number,
@@ -69,7 +73,8 @@ def _freeze(this: Round) -> Inputs:
         accepted=tuple(check for check, _ in this.accept),
         rater_states={
             # The reason is somebody's words: it stays in the ledger.
-            word.subject: {"state": word.state, "why": f"a person's word of {word.at}"}
+            # And so does the name: inputs.json is committed, and git forgets nothing.
+            rater_key(word.subject, this.settings.split.salt): {"state": word.state, "why": f"a person's word of {word.at}"}
             for word in this.ledger.overrides(kind="rater")
         },
         partitions=_make_data(this, watermark),
@@ -86,8 +91,9 @@ def _make_data(this: Round, watermark: int) -> dict[str, Partition]:
         DataError: an earlier partition, or the ledger, is not what the previous round recorded.
     """
     before = this.previous_inputs
-    partitions = dict(before.partitions) if before else {}
-    _restore(this)
+    recorded = dict(before.partitions) if before else {}
+    partitions = erased.current(this.ledger, recorded)
+    _restore(this, [] if partitions == recorded else list(partitions))
     check_partitions(this.workspace, partitions)
     if before and this.ledger.chain(before.watermark) != before.chain:
         raise DataError(
@@ -109,10 +115,20 @@ def _make_data(this: Round, watermark: int) -> dict[str, Partition]:
     return partitions
 
 
-def _restore(this: Round) -> None:
-    """Brings back the previous round's partitions, and drops what a try that died left behind."""
-    shutil.rmtree(this.workspace / FEEDBACK, ignore_errors=True)
-    if this.previous:
+def _restore(this: Round, replaced: Sequence[str]) -> None:
+    """Brings back the previous round's partitions, and drops what a try that died left behind.
+
+    Where rows were erased since, the tag's pointer names bytes that are gone: the files are put
+    together from what is left, and become the data that the next round starts from.
+    """
+    folder = this.workspace / FEEDBACK
+    shutil.rmtree(folder, ignore_errors=True)
+    if this.previous and replaced:
+        published = objects.Reader(this.places, this.previous)
+        folder.mkdir(parents=True)
+        for name in replaced:
+            (folder / name).write_bytes(published.read((FEEDBACK / name).as_posix()))
+    elif this.previous:
         git("checkout", "--quiet", this.previous, "--", DATA_POINTER, cwd=this.workspace)
         objects.pull(this.places, this.workspace, DATA_POINTER)
 

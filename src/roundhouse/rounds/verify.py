@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from roundhouse.errors import RemoteError, RoundhouseError, TrackingError
 from roundhouse.hashes import sha256_file
-from roundhouse.ledger import Ledger
+from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects, registered
+from roundhouse.rounds import erased, objects, registered
 from roundhouse.rounds.dvc import stores
+from roundhouse.rounds.erased import Replaced
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.records import champion, disagreements
 from roundhouse.rounds.shelf import Shelf
@@ -34,6 +35,20 @@ class Finding:
     problem: str
 
 
+class Erased(NamedTuple):
+    """A published file that rows were erased from.
+
+    Attributes:
+        round: its round.
+        what: the file.
+        request: the erasure's id in the ledger.
+    """
+
+    round: int
+    what: str
+    request: int
+
+
 @dataclass(frozen=True)
 class Verification:
     """What was checked, and what is wrong with it.
@@ -42,8 +57,9 @@ class Verification:
         rounds: rounds that were looked at.
         files: published files, counted once a place.
         rows: rows of the ledger's chain.
-        findings: empty where all is as published.
+        findings: empty where all is as published, but for what was erased.
         notes: what could not be looked at, and why.
+        erased: files that people's rows were taken out of, as they had asked.
     """
 
     rounds: int
@@ -51,6 +67,7 @@ class Verification:
     rows: int
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
+    erased: tuple[Erased, ...] = ()
 
 
 def verify(places: Locations, ledger: Ledger) -> Verification:
@@ -59,11 +76,22 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
     files = 0
     numbers = round_tags(places.root)
     look, shelf = _Look(places), Shelf(places, mend=False)
+    gone = erased.replaced(ledger)
+    erased_files: set[Erased] = set()
+    unfinished = {request.id for request in Erasures(ledger).unfinished()}
+    for request in sorted(unfinished):
+        what = f"request {request} to erase"
+        findings.append(Finding(0, what, "ledger", "unfinished: say it again"))
     for number in numbers:
         try:
             for copy in look.copies(number):
                 files += 1
-                problem = _problem(copy)
+                one = gone.get(copy.md5 or "")
+                if one is not None and one.request in unfinished:
+                    continue
+                problem = _problem(copy) if one is None else look.remains(copy, one)
+                if one is not None:
+                    erased_files.add(Erased(number, copy.name, one.request))
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
             findings += look.lists(number)
@@ -86,7 +114,7 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
         rows = ledger.verify_chain().rows
     except RoundhouseError as error:
         findings.append(Finding(0, "ledger", "chain", str(error)))
-    return Verification(len(numbers), files, rows, tuple(findings), tuple(notes))
+    return Verification(len(numbers), files, rows, tuple(findings), tuple(notes), tuple(sorted(erased_files)))
 
 
 def _tracked(shelf: Shelf, ledger: Ledger, copies: Copies) -> list[Finding]:
@@ -103,6 +131,8 @@ class _Copy(NamedTuple):
     digest: str
     needed: bool
     """The remote must have it; cache and clone can be filled again."""
+    md5: str | None = None
+    """The name under which DVC keeps it."""
 
 
 def _problem(copy: _Copy) -> str | None:
@@ -126,11 +156,23 @@ class _Look:
         for name, digest in objects.manifest(self._places.root, tag).items():
             for store in self._stores:
                 found = self._digest(store, md5.get(name), "sha256")
-                yield _Copy(name, store.where, found, digest, needed=store is self._stores[-1])
+                needed = store is self._stores[-1]
+                yield _Copy(name, store.where, found, digest, needed, md5.get(name))
             if workspace.exists():
                 path = workspace / name
                 found = sha256_file(path) if path.exists() else None
-                yield _Copy(name, str(workspace), found, digest, needed=False)
+                yield _Copy(name, str(workspace), found, digest, False, md5.get(name))
+
+    def remains(self, copy: _Copy, gone: Replaced) -> str | None:
+        """What is wrong with a file that rows were erased from; only what is left may lie there."""
+        if copy.found == copy.digest:
+            return f"still there, though erased under request {gone.request}"
+        if copy.found not in (None, gone.left):
+            return "altered"
+        if not copy.needed or gone.to is None:
+            return None
+        left = self._digest(self._stores[-1], gone.to, "sha256")
+        return None if left == gone.left else f"what request {gone.request} left of it is missing"
 
     def lists(self, number: int) -> Iterator[Finding]:
         """DVC's own lists of the files in a folder: without them the remote gives out nothing."""

@@ -36,7 +36,12 @@ class Registry(Connection):
             own = projection.tags(tags) | {"roundhouse.round": number, LEDGER: self.ledger}
             source = f"runs:/{round_run_id}/model"
             self._client.create_model_version(
-                name, source, run_id=round_run_id, tags=own, description=description
+                name,
+                source,
+                run_id=round_run_id,
+                tags=own,
+                description=description,
+                await_creation_for=0,
             )
             version = self._version(name, number)
         if version is None:

@@ -17,6 +17,7 @@ def upgrade() -> None:
     """Adds the new columns and tables, the ledger's own name, and the empty place of the owner."""
     op.add_column("feedback", sa.Column("personal", sa.String(64)))
     op.add_column("feedback", sa.Column("erasure", sa.Integer()))
+    op.add_column("quarantine", sa.Column("rater", sa.String(512)))
     op.add_column("quarantine", sa.Column("erasure", sa.Integer()))
     op.add_column("round", sa.Column("inputs", sa.Text()))
     op.add_column("decision", sa.Column("who", sa.Text()))
@@ -50,4 +51,11 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.String(32)),
         sa.Column("report", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_erasure"),
+    )
+    op.create_table(
+        "forgotten",
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("erasure", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_forgotten"),
+        sa.ForeignKeyConstraint(["erasure"], ["erasure.id"], name="fk_forgotten_erasure"),
     )
