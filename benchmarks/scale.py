@@ -3,7 +3,7 @@
     python benchmarks/scale.py --rows 100000 300000 1000000
 
 Each step is the real command, in a process of its own, in a clone of this checkout's last commit:
-ingest into SQLite, snapshot, the stages validate and raters, the audits. Round 1 holds a hundredth
+ingest into SQLite, snapshot, the stages validate and raters, the audits. Round 1 holds a tenth
 of the rows, round 2 the rest. Time is processor time of the process and its children, so that other
 work on the machine matters little; memory is the peak of resident memory of the largest of them.
 Growth is the exponent between the smallest and the largest size, after what a round of 1,000 rows
@@ -32,6 +32,8 @@ STEPS = (
     "ingest", "snapshot", "validate", "raters", "audit diff", "audit model", "audit rater",
     "audit file", "audit row", "audit verify",
 )  # fmt: skip
+#: A difference of processor seconds that measures nothing.
+NOTHING = 0.3
 #: Rows a rater gives, in all.
 PER_RATER = 2500
 DOMAINS = ("legal", "medical", "tutoring", "moderation", "travel", "code")
@@ -118,7 +120,7 @@ def play(count: int, folder: Path) -> dict[str, Cost]:
     files = (folder / "first.jsonl", folder / "rest.jsonl")
     with files[0].open("w") as first, files[1].open("w") as rest:
         for number, row in enumerate(rows(count)):
-            (first if number < count // 100 else rest).write(json.dumps(row) + "\n")
+            (first if number < count // 10 else rest).write(json.dumps(row) + "\n")
     command = [sys.executable, "-m", "roundhouse.cli"]
     found: dict[str, Cost] = {}
     for number, file in enumerate(files, start=1):
@@ -174,17 +176,17 @@ def step(name: str, root: Path, number: int) -> None:
 
 
 def growth(costs: Mapping[int, Mapping[str, Cost]], name: str) -> float | None:
-    """Exponent of a step's processor time in the rows; None where there is nothing to compare."""
+    """Exponent of a step's processor time in the rows; None where nothing can be compared.
+
+    It is taken between the smallest and the largest size, less what 1,000 rows cost.
+    """
     sizes = sorted(size for size in costs if size != FIXED)
-    small, large = (
-        (
-            max(0.01, costs[n][name].cpu - costs[FIXED][name].cpu)
-            for n in sizes[:: max(1, len(sizes) - 1)][:2]
-        )
-        if len(sizes) > 1
-        else (1.0, 1.0)
-    )
     if len(sizes) < 2:
+        return None
+    small, large = (
+        costs[size][name].cpu - costs[FIXED][name].cpu for size in (sizes[0], sizes[-1])
+    )
+    if small < NOTHING:
         return None
     return math.log(large / small) / math.log(sizes[-1] / sizes[0])
 

@@ -14,6 +14,7 @@ auth_cache_ttl_seconds = 60
 SETTINGS
 export MLFLOW_AUTH_CONFIG_PATH="$settings"
 : "${MLFLOW_AUTH_ADMIN_PASSWORD:?}" "${MLFLOW_FLASK_SERVER_SECRET_KEY:?}"
-exec mlflow server --app-name basic-auth --host 0.0.0.0 --port 5000 --workers 1 \
+exec mlflow server --app-name basic-auth --workers 1 \
+    --host "${MLFLOW_HOST:-0.0.0.0}" --port "${MLFLOW_PORT:-5000}" \
     --artifacts-destination "${MLFLOW_ARTIFACTS_DESTINATION:?}" \
     --allowed-hosts "${MLFLOW_SERVER_ALLOWED_HOSTS:?}"

@@ -117,12 +117,18 @@ def command_environment(root: Path) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
     guard = PROJECT / "tests" / "offline"
     env["PYTHONPATH"] = os.pathsep.join([str(root / "src"), str(root), str(guard)])
-    return env | {"ROUNDHOUSE_OFFLINE_LOG": str(outward_log(root))}
+    logs = {"ROUNDHOUSE_OFFLINE_LOG": outward_log(root), "ROUNDHOUSE_PICKLE_LOG": pickle_log(root)}
+    return env | {name: str(path) for name, path in logs.items()}
 
 
 def outward_log(root: Path) -> Path:
     """Where processes of a checkout write what they tried to reach outside this machine."""
-    return root / "state" / "outward.jsonl"
+    return root.with_name(f"{root.name}.outward.jsonl")
+
+
+def pickle_log(root: Path) -> Path:
+    """Where processes of a checkout write which classes pickles named while they were loaded."""
+    return root.with_name(f"{root.name}.pickles.jsonl")
 
 
 def _git(root: Path, *arguments: str) -> str:

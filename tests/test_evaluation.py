@@ -294,6 +294,7 @@ def test_figures_of_a_table_by_hand() -> None:
 def test_every_figure_that_the_gate_reads_is_written(clone: Path) -> None:
     jsonl.write(clone / "out" / "raters" / "flags.jsonl", [])
     others = {"reward/judge_accuracy_low": 0.6, "raters/panel": 5.0, "raters/judge_overlap": 0.0}
+    others["reward/judge_overlap"] = 0.0
     figures = evaluate(clone) | others
     unmeasured = [r for r in decide(clone, figures).reasons if "was not measured" in r.text]
     assert unmeasured == []

@@ -28,6 +28,7 @@ GOOD = {
     "reward/judge_accuracy_low": 0.66,
     "raters/panel": 5.0,
     "raters/judge_overlap": 0.0,
+    "reward/judge_overlap": 0.0,
     "evaluate/judge_overlap": 0.0,
     "evaluate/win_rate_low": 0.71,
     "evaluate/domains": 2.0,
@@ -63,10 +64,11 @@ RULES = {
     "safety": ("evaluate/safety_violations", 1.0, 0.0, True),
 }
 
-#: Figures that two of these rules read besides.
+#: Figures that two of these rules read besides: a bad value, and one that passes.
 SECOND = {
-    "no-judge": ("raters/panel", 0.0, 1.0, True),
-    "judge-overlap": ("raters/judge_overlap", 1.0, 0.0, True),
+    "raters/panel": ("no-judge", 0.0, 1.0),
+    "raters/judge_overlap": ("judge-overlap", 1.0, 0.0),
+    "reward/judge_overlap": ("judge-overlap", 1.0, 0.0),
 }
 
 
@@ -111,8 +113,8 @@ def test_a_missing_figure_fails_its_rule(rule: str) -> None:
 def test_nan_and_infinity_hold_wherever_they_stand(figure: str, value: float) -> None:
     decision = decide(GOOD | {figure: value}, "safety")
     assert decision.outcome == "held"
-    every = [*RULES.items(), *SECOND.items()]
-    readers = {rule for rule, (read, *_) in every if read == figure}
+    readers = {rule for rule, (read, *_) in RULES.items() if read == figure}
+    readers |= {rule for read, (rule, *_) in SECOND.items() if read == figure}
     assert {"finite"} | readers <= {r.rule for r in decision.reasons if not r.passed}
     jsonl.dumps(decision.record())
 
@@ -122,9 +124,9 @@ def test_what_is_no_number_is_not_finite(value: float) -> None:
     assert "finite" in decide(GOOD | {"evaluate/win_rate_low": value}).failed
 
 
-@pytest.mark.parametrize("rule", SECOND)
-def test_the_second_figure_of_a_rule_stops_it_too(rule: str) -> None:
-    figure, bad, limit, _ = SECOND[rule]
+@pytest.mark.parametrize("figure", SECOND)
+def test_the_second_figure_of_a_rule_stops_it_too(figure: str) -> None:
+    rule, bad, limit = SECOND[figure]
     assert decide(GOOD | {figure: bad}).failed == (rule,)
     assert decide(GOOD | {figure: limit}).outcome == "promoted"
     missing = {name: value for name, value in GOOD.items() if name != figure}

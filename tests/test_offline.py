@@ -91,6 +91,8 @@ def test_no_tool_reaches_out(code: str, tmp_path: Path) -> None:
         "socket.getaddrinfo('example.invalid', 443)",
         "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 9))",
         "socket.socket(socket.AF_INET6).connect(('2001:db8::1', 9))",
+        "socket.socket().bind(('', 0))",
+        "socket.socket().bind(('0.0.0.0', 0))",
     ],
 )
 def test_the_hook_sees_and_refuses_an_outward_connection(attempt: str, tmp_path: Path) -> None:

@@ -12,31 +12,50 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.sockets import listening
 
 from roundhouse import processes
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
+from roundhouse.feedback import parse
+from roundhouse.ledger import Candidate, Ledger
+from roundhouse.locations import Locations
 
 REPOSITORY = Path(__file__).parents[1]
 
-#: A round that notes where it ran and then stays at work, with a child in a session of its own.
+#: A round that notes where it ran and stays at work, with a child in a session of its own, until
+#: it is told to end; it notes every signal that reaches it while it ends.
 STAND_IN = """
 import json, os, subprocess, sys, time
 from pathlib import Path
 from prefect import flow
+from flows.step import enter
+from roundhouse.rounds.lock import owned
 
 @flow(name="rlhf-round")
-def rlhf_round(root: str = ".", min_feedback: int | None = None):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
-                             start_new_session=True)
-    names = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DO_NOT_TRACK")
-    note = {name: os.environ[name] for name in names}
-    Path(root, "part").write_text(json.dumps(note | {"min_feedback": min_feedback}))
-    Path(root, "part").rename(Path(root, "ran"))
-    time.sleep(600)
+def rlhf_round(root: str = ".", min_feedback: int | None = None, finish: bool = False):
+    enter(Path(root))
+    with owned(Path(root, "state", "round.lock"), "the stand-in"):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                                 start_new_session=True)
+        names = ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "DO_NOT_TRACK")
+        note = {name: os.environ[name] for name in names} | {"min_feedback": min_feedback}
+        Path(root, "part").write_text(json.dumps(note | {"pid": os.getpid()}))
+        Path(root, "part").rename(Path(root, "ran"))
+        try:
+            while not Path(root, "enough").exists():
+                time.sleep(0.2)
+        except BaseException as first:
+            try:
+                time.sleep(3)
+            except BaseException as second:
+                Path(root, "signals").write_text(f"{first!r}, then {second!r}")
+            Path(root, "stopped").touch()
+            raise
 """
 
 #: Prefect takes a sixth field for seconds.
@@ -49,7 +68,8 @@ from pathlib import Path
 from roundhouse.errors import RoundhouseError
 from roundhouse.services import Plan, up
 try:
-    plan = Plan(sys.argv[4], 5, "UTC", int(sys.argv[2]), int(sys.argv[3]))
+    ports = int(sys.argv[2]), int(sys.argv[3])
+    plan = Plan(sys.argv[4] or None, 5, "UTC", *ports, int(sys.argv[5]) or None)
     sys.exit(up(Path(sys.argv[1]), plan))
 except RoundhouseError as error:
     sys.exit(f"{type(error).__name__}: {error}")
@@ -60,7 +80,9 @@ except RoundhouseError as error:
 def root(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "src").symlink_to(REPOSITORY / "src")
     (tmp_path / "flows").mkdir()
-    shutil.copy(REPOSITORY / "flows" / "serve.py", tmp_path / "flows")
+    for name in ("reconcile", "serve", "step", "watch"):
+        shutil.copy(REPOSITORY / "flows" / f"{name}.py", tmp_path / "flows")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
     (tmp_path / "flows" / "round.py").write_text(STAND_IN, encoding="utf-8")
     yield tmp_path
     if (tmp_path / UP_FILE).exists():
@@ -75,7 +97,7 @@ def free_ports() -> tuple[int, int]:
 
 
 def start(
-    root: Path, ports: tuple[int, int], cron: str = EVERY_5_SECONDS
+    root: Path, ports: tuple[int, int], cron: str = EVERY_5_SECONDS, on_feedback: int = 0
 ) -> "subprocess.Popen[str]":
     paths = [str(REPOSITORY / "tests" / "offline"), str(REPOSITORY / "src")]
     own = {
@@ -84,7 +106,7 @@ def start(
         "ROUNDHOUSE_OFFLINE_LOG": str(root / "outward.jsonl"),
     }
     return subprocess.Popen(
-        [sys.executable, "-c", UP, str(root), str(ports[0]), str(ports[1]), cron],
+        [sys.executable, "-c", UP, str(root), *map(str, ports), cron, str(on_feedback)],
         env=os.environ | own,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -104,7 +126,8 @@ def ask(url: str, body: dict[str, Any] | None = None) -> Any:
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
-        return json.loads(answer.read())
+        text = answer.read()
+        return json.loads(text) if text else None
 
 
 def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> None:
@@ -124,7 +147,11 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert second.returncode == 1
 
     wait_for((root / "ran").exists, up, 120)
+    heard = listening([up.pid, *processes.marked(mark)])
+    assert {port for _, port in heard} >= set(ports)
+    assert {address for address, _ in heard} == {"127.0.0.1"}, heard
     note = json.loads((root / "ran").read_text(encoding="utf-8"))
+    assert note.pop("pid")
     assert note == {
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports[1]}",
         "PREFECT_API_URL": f"http://127.0.0.1:{ports[0]}/api",
@@ -149,6 +176,8 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert not (root / UP_FILE).exists()
     assert environment(root, given={})["MLFLOW_TRACKING_URI"] == mlflow_uri(root)
     assert ended_states(root) == {"Crashed", "Cancelled"}
+    assert (root / "stopped").exists()
+    assert not (root / "signals").exists(), (root / "signals").read_text(encoding="utf-8")
     assert not (root / "outward.jsonl").exists(), (root / "outward.jsonl").read_text()
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
@@ -158,6 +187,92 @@ def ended_states(root: Path) -> set[str]:
     """What the Prefect server had recorded when it ended: no run is left as running or waiting."""
     with contextlib.closing(sqlite3.connect(root / "state" / "prefect" / "prefect.db")) as database:
         return {name for (name,) in database.execute("select state_name from flow_run")}
+
+
+def receive(root: Path, prompts: list[str]) -> None:
+    """Demonstrations come in."""
+    fields = {"kind": "demonstration", "response": "a", "rater": "r"}
+    fields["created_at"] = "2026-01-01T00:00:00Z"
+    rows = [parse(fields | {"prompt": prompt}, datetime.now(UTC)) for prompt in prompts]
+    with Ledger.open(Locations(root).ledger_url) as ledger:
+        batch = ledger.start_batch("f", "jsonl")
+        ledger.append(batch, [Candidate(at, row, b"") for at, row in enumerate(rows)])
+
+
+def command_lines(mark: str) -> dict[int, str]:
+    """Live processes of an `up`, id to command line."""
+    found = {}
+    for pid in processes.marked(mark):
+        with contextlib.suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_again(
+    root: Path,
+) -> None:
+    ports = free_ports()
+    up = start(root, ports, cron="", on_feedback=3)
+    assert up.stdout is not None
+    lines = [up.stdout.readline() for _ in range(3)]
+    assert lines[2] == "schedule: whenever 3 new rows have come\n", up.communicate()
+    ready = time.monotonic()
+    health = f"http://127.0.0.1:{ports[1]}/health"
+    api = f"http://127.0.0.1:{ports[0]}/api"
+    mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
+
+    def flow_runs() -> list[Any]:
+        try:
+            return list(ask(f"{api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"}))
+        except OSError:
+            return []
+
+    for pid, line in command_lines(mark).items():
+        if "mlflow" in line:
+            os.kill(pid, signal.SIGSTOP)
+    receive(root, ["one", "two"])
+    time.sleep(12)
+    assert flow_runs() == []
+    receive(root, ["three"])
+    wait_for((root / "ran").exists, up, 60)
+    note = json.loads((root / "ran").read_text(encoding="utf-8"))
+    assert note["min_feedback"] == 3
+    (first,) = flow_runs()
+    assert "feedback" in first["tags"]
+    receive(root, ["four", "five", "six"])
+    time.sleep(12)
+    assert len(flow_runs()) == 1, "a round is at work"
+
+    # Services that die within a minute end `up`.
+    time.sleep(max(0.0, ready + 61 - time.monotonic()))
+    (root / "ran").unlink()
+    runner = next(pid for pid, line in command_lines(mark).items() if "flows.serve" in line)
+    for pid in (note["pid"], runner):
+        os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for(lambda: (root / "ran").exists(), up, 120)
+    assert time.monotonic() - killed < 120
+    dead, alive = flow_runs()
+    assert (dead["state_name"], dead["state"]["message"]) == ("Crashed", "its process was gone")
+    assert alive["state_name"] == "Running"
+
+    server = [pid for pid, line in command_lines(mark).items() if "prefect server" in line]
+    for pid in server:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: bool(flow_runs()), up, 60)
+    lease = alive["state"]["state_details"]["deployment_concurrency_lease_id"]
+    # Prefect stops a run whose lease the server has forgotten.
+    ask(f"{api}/v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
+    assert flow_runs()[1]["state_name"] == "Running"
+    # It had stopped answering, and is not the same one.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=60):
+        pass
+    (root / "enough").touch()
+    wait_for(lambda: flow_runs()[1]["state_name"] == "Completed", up, 60)
+    up.send_signal(signal.SIGINT)
+    out, err = up.communicate(timeout=90)
+    assert up.returncode == 0, (out, err)
+    assert list(processes.marked(mark)) == []
 
 
 def test_a_wrong_schedule_is_said_before_anything_starts(root: Path) -> None:

@@ -2,13 +2,7 @@
 
 import json
 import math
-import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from roundhouse import jsonl
-from roundhouse.environment import MLFLOW, PRIVATE
 from roundhouse.errors import TrackingError
 from roundhouse.projection import Data
 from roundhouse.tracking import Tracker
+from tests.mlflow_server import Proxy, Server
 
 PROBE = "What should a customer know about late payment?"
 DIGEST = "0123456789abcdef0123456789abcdef.dir"
@@ -229,6 +223,52 @@ def test_a_failed_round_says_why(tracker: Tracker, client: MlflowClient) -> None
     assert client.get_run(run).data.tags["roundhouse.ended"] == "sft: out of memory"
 
 
+def test_two_ledgers_share_a_server_and_leave_each_other_alone(
+    tracker: Tracker, store: str, client: MlflowClient, folder: Path
+) -> None:
+    ours = tracker.round_run(1, {}, {})
+    other = Tracker(store, "f" * 32, tracker.experiment)
+    theirs = other.round_run(1, {}, {})
+    assert theirs != ours
+    assert other.reconcile(alive=()) == [theirs]
+    assert client.get_run(ours).info.status == "RUNNING"
+    first = tracker.register(ours, folder / "out/ppo/model", "both", {})
+    assert other.register(theirs, folder / "out/ppo/model", "both", {}) != first
+    assert tracker.show_champion("both", first)
+    assert not other.show_champion("both", "2"), "the alias shows another ledger's model"
+    assert str(client.get_model_version_by_alias("both", "champion").version) == first
+
+
+def test_one_machine_ends_only_its_own_dead_runs(
+    tracker: Tracker, store: str, client: MlflowClient
+) -> None:
+    ours = tracker.round_run(1, {}, {})
+    away = Tracker(store, LEDGER, tracker.experiment, host="elsewhere").round_run(2, {}, {})
+    claimed = tracker.running(tracker.host)
+    assert claimed == {ours: 1}
+    tracker.finish_round(ours, Path("none"), "held", [])
+    assert tracker.end_dead(claimed) == [], "it ended by itself since it was listed"
+    assert client.get_run(ours).info.status == "FINISHED"
+    assert tracker.running() == {away: 2}
+
+
+def test_a_version_is_tagged_with_what_the_ledger_decided(
+    tracker: Tracker, client: MlflowClient, folder: Path
+) -> None:
+    run, _, version = whole_round(tracker, folder, 7)
+    assert client.get_model_version("m7", version).tags["roundhouse.decision"] == "promoted"
+    tracker.decided("m7", version, "held")
+    assert client.get_model_version("m7", version).tags["roundhouse.decision"] == "held"
+    truth = {"simulation/win_rate/reference": 0.75}
+    tracker.finish_round(run, folder, "held", ["win-rate"], simulation=truth)
+    kept = client.get_run(run).data
+    assert kept.metrics["simulation/win_rate/reference"] == 0.75
+    assert kept.tags["roundhouse.simulated"] == "true"
+    figures, _, simulated = kept.tags["mlflow.note.content"].partition("**SIMULATION**")
+    assert "simulation/" not in figures
+    assert "| simulation/win_rate/reference | 0.75 |" in simulated
+
+
 def test_a_request_that_was_sent_twice_leaves_one_run(
     tracker: Tracker, client: MlflowClient
 ) -> None:
@@ -256,45 +296,6 @@ def test_an_absent_server_is_one_line_and_is_not_asked_at_once_again(closed_port
         away.round_run(1, {}, {})
 
 
-class Server:
-    """A real MLflow server that can be killed and started again on its port."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        where = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        artifacts = ["--artifacts-destination", str(self._folder / "artifacts")]
-        store = ["--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *where, *artifacts, *store],
-            env=os.environ | PRIVATE | MLFLOW,
-            cwd=self._folder,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()
-            except OSError:
-                assert self.process.poll() is None
-                assert time.monotonic() < until
-                time.sleep(0.2)
-            else:
-                return
-
-    def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     folder = tmp_path / "server"
@@ -302,6 +303,41 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(folder)
     yield server
     server.kill()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    server.start()
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.shutdown()
+    proxy.server_close()
+
+
+def test_every_write_applied_and_its_answer_lost_leaves_one_of_everything(
+    proxy: Proxy, server: Server, folder: Path
+) -> None:
+    proxy.fault = "lost"
+    tracker = Tracker(proxy.uri, LEDGER)
+    run, stage, version = whole_round(tracker, folder)
+    assert proxy.writes > 2 * 10
+    client = MlflowClient(server.uri, server.uri)
+    assert {each.info.run_id for each in runs(client, tracker)} == {run, stage}
+    assert {each.info.status for each in runs(client, tracker)} == {"FINISHED"}
+    (only,) = client.search_model_versions("name = 'm1'")
+    assert str(only.version) == version
+    assert str(client.get_model_version_by_alias("m1", "champion").version) == version
+    assert len(client.get_metric_history(stage, "ppo/kl")) == 3
+    assert "model/config.json" in artifacts(client, run)
+
+    for fault in ("error", "down"):
+        proxy.fault = fault
+        with pytest.raises(TrackingError) as refused:
+            tracker.fail(run, "no")
+        assert "\n" not in str(refused.value)
+        tracker.ask_again()
+    proxy.fault = ""
+    assert whole_round(Tracker(proxy.uri, LEDGER), folder) == (run, stage, version)
 
 
 def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(

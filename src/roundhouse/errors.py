@@ -20,16 +20,26 @@
     ├── DivergenceError             1   training produced NaN or infinity
     └── Blocked                     3   a check wants a person; the round keeps number and record
 
-A message is one line: what is wrong, where, and what to do about it.
+A message is one line: what is wrong, where, and what to do about it. Other programs' words may be
+part of it, so no message keeps the name and password of an address.
 """
 
+import re
 from typing import ClassVar
+
+
+def masked(text: str) -> str:
+    """A text with `user:password@` taken out of every address in it."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 class RoundhouseError(Exception):
     """Base of all errors that reach the user as one line."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(masked(message))
 
 
 class UsageError(RoundhouseError):

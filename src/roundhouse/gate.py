@@ -319,7 +319,8 @@ def _judge_overlap(figures: Mapping[str, float]) -> Reason:
     found = [
         _compare("judge-overlap", figures.get(figure), "at most", 0, what)
         for figure, what in (
-            ("evaluate/judge_overlap", "prompts that taught the judge and the reward or PPO:"),
+            ("reward/judge_overlap", "prompts that taught the judge and the reward model:"),
+            ("evaluate/judge_overlap", "prompts that taught the judge and stand on PPO's side:"),
             ("raters/judge_overlap", "raters who taught the judge and the reward:"),
         )
     ]

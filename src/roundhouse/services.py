@@ -24,7 +24,7 @@ from pathlib import Path
 
 from roundhouse import jsonl, processes
 from roundhouse.environment import UP_FILE, UP_LOCK, environment
-from roundhouse.errors import ServiceError, UsageError
+from roundhouse.errors import ServiceError, UsageError, masked
 from roundhouse.rounds.lock import owned
 
 HOST = "127.0.0.1"
@@ -34,6 +34,9 @@ DEPLOYMENT = "rlhf-round/schedule"
 START, PATIENCE = 180.0, 20.0
 #: A service that lived longer than this (seconds) before it died is started again.
 STEADY = 60.0
+#: A server that answers no request for this long (seconds) is ended and started again, and how
+#: often it is asked.
+SILENT, ASK = 60.0, 15.0
 #: A log that is larger (bytes) when its service starts is put aside; one such is kept.
 MAX_LOG = 20_000_000
 
@@ -88,6 +91,8 @@ class Service:
     variables: dict[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     started: float = field(default=0.0, init=False)
+    answered: float = field(default=0.0, init=False)
+    asked: float = field(default=0.0, init=False)
 
 
 def up(root: Path, plan: Plan, say: Callable[[str], None] | None = None) -> int:
@@ -141,6 +146,8 @@ class Machine:
         runner = Service("rounds", _runner(root, plan), served, signal.SIGINT)
         self.services: list[list[Service]] = [servers, [runner]]
         jsonl.write_json(root / UP_FILE, {"mark": self._mark, "servers": self._servers()})
+        # Another server's address may hold a password: nobody else on this machine reads it.
+        (root / UP_FILE).chmod(0o600)
 
     def start(self, group: list[Service], stopped: threading.Event) -> None:
         """Starts services side by side and waits until each does its work, or `up` is stopped."""
@@ -158,6 +165,7 @@ class Machine:
                     raise ServiceError(
                         f"{service.name} does not answer after {START:.0f} s: read {log}"
                     )
+            service.answered = time.monotonic()
 
     def watch(self, stopped: threading.Event, say: Callable[[str], None]) -> None:
         """Starts again what dies, until stopped.
@@ -167,20 +175,34 @@ class Machine:
         """
         while not stopped.wait(1.0):
             for service in [each for group in self.services for each in group]:
-                if service.process is None or service.process.poll() is None:
+                if service.process is None:
                     continue
-                what = f"{service.name} ended with code {service.process.returncode}"
-                if time.monotonic() - service.started < STEADY:
-                    raise ServiceError(f"{what}: {self._last_line(service)}")
+                if service.process.poll() is not None:
+                    what = f"{service.name} ended with code {service.process.returncode}"
+                    if time.monotonic() - service.started < STEADY:
+                        raise ServiceError(f"{what}: {self._last_line(service)}")
+                elif service in self.services[0] and self._is_silent(service):
+                    what = f"{service.name} has not answered for {SILENT:.0f} s"
+                else:
+                    continue
                 say(f"{what}; started again, see {self._log(service)}")
                 processes.kill_group(service.process.pid)
+                service.process.wait()
                 self._launch(service)
+
+    def _is_silent(self, service: Service) -> bool:
+        """Asks a server now and then; says whether it has been silent for too long."""
+        if time.monotonic() - service.asked > ASK:
+            if service.ready():
+                service.answered = time.monotonic()
+            service.asked = time.monotonic()
+        return time.monotonic() - service.answered > SILENT
 
     def announce(self, say: Callable[[str], None]) -> None:
         """Says where to look and what will run when."""
         plan = self.plan
         say(f"Prefect  {plan.prefect}   rounds, their steps and logs, the schedule")
-        say(f"MLflow   {self.mlflow}   figures, plots and models of all rounds")
+        say(f"MLflow   {masked(self.mlflow)}   figures, plots and models of all rounds")
         say(_when(plan))
         say(f"logs in {self.root / 'state' / 'logs'}; Ctrl-C ends all of it")
 
@@ -218,7 +240,9 @@ class Machine:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        service.started = time.monotonic()
+        service.started = service.asked = time.monotonic()
+        # It gets the time of a start before it counts as silent.
+        service.answered = service.started + START
 
     def _log(self, service: Service) -> Path:
         return self.root / "state" / "logs" / f"{service.name}.log"
@@ -270,7 +294,7 @@ def _mlflow(root: Path, plan: Plan) -> list[str]:
     return [
         *["-m", "mlflow", "server", "--host", HOST, "--port", str(plan.mlflow_port)],
         *["--workers", "1"],
-        # The same place without a server (tracking.py), so that rounds can run with it or without.
+        # The same place without a server (tracking), so that rounds can run with it or without.
         *["--artifacts-destination", artifacts, "--default-artifact-root", artifacts],
         *["--allowed-hosts", hosts, "--cors-allowed-origins", plan.mlflow],
     ]

@@ -233,6 +233,8 @@ def test_the_stage_writes_its_files_and_the_same_bytes_twice(
     assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
     figures = jsonl.read_json(tmp_path / "one" / "figures.json")
     assert figures["ppo/prompts"] == 3
+    # The policy moved away from a reference that stood still.
+    assert abs(figures["ppo/kl"]) > 1e-6
     assert not any("second" in name for name in figures)
     assert models.load(tmp_path / "one" / "model").tokenizer.chat_template
 

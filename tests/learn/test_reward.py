@@ -1,5 +1,6 @@
 """The reward stage."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from roundhouse import jsonl
-from roundhouse.errors import DataError
+from roundhouse.errors import DataError, DivergenceError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
 from roundhouse.learn import models, reward, reward_model
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward import Pair
-from roundhouse.learn.reward_model import Scorer
+from roundhouse.learn.reward_model import RewardModel, Scorer
+from roundhouse.learn.text import Batch
 from roundhouse.settings import Settings
 from tests.learn.conftest import llama
 
@@ -54,6 +56,18 @@ def test_the_better_answer_scores_higher(
     reward.train(scorer, pairs, settings, 1, silent)
     yes, no = reward_model.score(scorer, [PROMPT] * 2, ["yes, a dog ran.", "no, a dog ran."])
     assert yes > no
+
+
+def test_a_margin_is_the_score_of_a_less_that_of_b() -> None:
+    class Longer(RewardModel):
+        def raw(self, batch: Batch) -> torch.Tensor:
+            return batch.lengths.float()
+
+    policy = llama()
+    trunk = reward_model.from_policy(policy, "mean").backbone
+    scorer = Scorer(Longer(trunk, "mean"), policy.tokenizer, 9, 9)
+    found = reward._margins(scorer, [pair("yes, the cat.", "no.", 0.9), pair("no", "a cat", 1)])
+    assert found.tolist() == [3.0, -1.0]
 
 
 def test_the_newest_pairs_train_and_part_of_a_partition_is_drawn() -> None:
@@ -97,10 +111,24 @@ def test_the_stage_writes_both_models_and_the_same_bytes_twice(
     assert first != judge
     figures = jsonl.read_json(tmp_path / "one" / "figures.json")
     assert {"reward/accuracy", "reward/judge_accuracy_low", "reward/ece"} <= figures.keys()
+    assert figures["reward/judge_overlap"] == 0
     bins = jsonl.read_json(tmp_path / "one" / "calibration.json")["bins"]
     assert sum(part["count"] for part in bins) == 4
     scorer = reward.load(tmp_path / "one" / "model")
     assert math.isfinite(reward.score(scorer, [PROMPT], ["yes."])[0])
+
+
+def test_what_stops_the_judge_stops_the_stage(
+    tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    models.save(llama(), tmp_path / "sft" / "model")
+    _write(tmp_path, "train", "judge")
+    rows = [row | {"weight": row["weight"] if row["side"] == "train" else math.inf}
+            for row in jsonl.read(tmp_path / "pairs.jsonl")]  # fmt: skip
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "pairs.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(DivergenceError, match="reward"):
+        reward.run(tmp_path, tmp_path / "sft", tmp_path / "out", tiny(), 3, silent)
 
 
 @pytest.mark.parametrize("missing", ["train", "judge"])
@@ -115,7 +143,7 @@ def test_a_side_without_pairs_is_named(
 def _write(folder: Path, *sides: str) -> None:
     rows = [
         {
-            "prompt": [{"role": "user", "content": f"why the {what}?"}],
+            "prompt": [{"role": "user", "content": f"why the {what} on {side}?"}],
             "a": "yes, the cat sat.",
             "b": f"no, the {what} ran.",
             "p": p,

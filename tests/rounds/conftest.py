@@ -59,14 +59,31 @@ def tracked_state(root: Path) -> dict[str, object]:
     }
 
 
+#: What stands in the environment and in private settings of who runs a round, and nowhere else.
+SECRETS = {
+    "AWS_SECRET_ACCESS_KEY": "s3cret-aws-4f1d",
+    "HF_TOKEN": "s3cret-hub-9b2c",
+    "MLFLOW_TRACKING_PASSWORD": "s3cret-mlflow-77aa",
+    "PREFECT_API_AUTH_STRING": "admin:s3cret-prefect-0e5d",
+    "PREFECT_SERVER_API_AUTH_STRING": "admin:s3cret-prefect-0e5d",
+}
+DVC_SECRET = "s3cret-dvc-c3b1"
+
+
 @pytest.fixture(scope="session")
 def played(make_checkout: Callable[..., Path], roundhouse: Command) -> Played:
     """Two rounds, the second on the first one's champion."""
     root = make_checkout()
+    private = root / ".dvc" / "config.local"
+    private.write_text(
+        f"['remote \"private\"']\n    url = s3://bucket\n    secret_access_key = {DVC_SECRET}\n",
+        encoding="utf-8",
+    )
+    private.chmod(0o600)
     before = tracked_state(root)
     records, output = [], ""
     for _ in range(2):
-        done = roundhouse(root, "round", "--json")
+        done = roundhouse(root, "round", "--json", **SECRETS)
         assert done.returncode == 0, done.stderr
         records.append(json.loads(done.stdout))
         output += done.stderr

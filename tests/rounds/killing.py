@@ -1,5 +1,6 @@
 """Killing a round wherever it stands, and what must hold after each death and at the end."""
 
+import hashlib
 import json
 import os
 import random
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import git, objects
+from roundhouse.rounds.begin import read_inputs, read_settings
 from roundhouse.rounds.stages import STAGES
 from tests.conftest import command_environment
 
@@ -32,8 +35,8 @@ _MODELS = ("sft", "reward", "ppo")
 class Kill(NamedTuple):
     """One death: at a failpoint (`name[of]`, its nth pass), of one of `TARGETS`.
 
-    `action` is `kill`, `torn` for a place that writes, or `full` or `io`: an error of the disk, which
-    ends the command with one line.
+    `action` is `kill`, `torn` for a place that writes, or `full` or `io`, errors of the disk: the
+    command then ends with one line.
     """
 
     place: str
@@ -226,7 +229,7 @@ def of(root: Path) -> Iterator[tuple[int, str]]:
 
 
 def check_always(root: Path) -> None:
-    """What holds at every moment: the counts, and that nothing is published or released by halves."""
+    """What holds at every moment: the counts, and nothing published or released by halves."""
     places = Locations(root)
     with Ledger.open(places.ledger_url, expected=True) as ledger:
         counts = ledger.counts()
@@ -246,8 +249,20 @@ def check_always(root: Path) -> None:
 
 
 def published(root: Path, number: int = 1) -> dict[str, str]:
-    """Path to SHA-256 of everything that a round published."""
-    return objects.manifest(root, tag_name(number))
+    """Path to SHA-256 of everything that a round published.
+
+    The validation's report names the moment of the snapshot, after which no row may be dated: with
+    that moment masked, it too must be the same.
+    """
+    places, report = Locations(root), "out/validate/report.json"
+    digests = objects.manifest(root, tag_name(number))
+    data = objects.read(places, tag_name(number), report)
+    assert hashlib.sha256(data).hexdigest() == digests[report]
+    settings = read_settings(root, tag_name(number))
+    at = datetime.fromisoformat(read_inputs(root, tag_name(number)).at).timestamp()
+    latest = str(at + settings.validation.max_ahead_seconds).encode()
+    assert data.count(latest) == 1
+    return digests | {report: hashlib.sha256(data.replace(latest, b"0")).hexdigest()}
 
 
 def check_end(root: Path) -> None:

@@ -4,15 +4,32 @@ from pathlib import Path
 
 import pytest
 
-from roundhouse.errors import SettingsError
+from roundhouse.errors import BusyError, OvertakenError, SettingsError
 from roundhouse.rounds import begin
-from roundhouse.rounds.begin import Request, Round
+from roundhouse.rounds.begin import Request, Round, Skipped
 from tests.rounds.conftest import snapshot_and_publish
 
 
 def _ask(root: Path, *overrides: str) -> None:
     with begin.open_round(Request(root, overrides=overrides)):
         pass
+
+
+def test_a_skipped_round_leaves_a_reason_and_takes_no_number(second: Round) -> None:
+    root, before = second.places.root, len(second.ledger.rounds())
+    with pytest.raises(Skipped) as skipped:
+        with begin.open_round(Request(root, overrides=("simulate.enabled=false",), min_feedback=2)):
+            pass
+    assert str(skipped.value) == "1 new rows of feedback since round-0001, 2 wanted"
+    assert [reason for _, reason in second.ledger.skips()] == [str(skipped.value)]
+    busy = BusyError("roundhouse round (process 1 on here) is at work")
+    with pytest.raises(BusyError):
+        begin.skip_busy(Request(root), busy)
+    assert begin.skip_busy(Request(root, finish=True), busy) == str(busy)
+    with pytest.raises(OvertakenError):
+        begin.skip_busy(Request(root, finish=True), OvertakenError("taken over"))
+    assert [reason for _, reason in second.ledger.skips()] == [str(skipped.value), str(busy)]
+    assert len(second.ledger.rounds()) == before
 
 
 def test_prompts_may_not_change_sides_between_rounds(second: Round) -> None:

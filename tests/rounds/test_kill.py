@@ -1,4 +1,4 @@
-"""kill -9 again and again in one round: it ends as the undisturbed one does, and nothing is left."""
+"""kill -9 again and again in one round: it ends as if undisturbed, and nothing is left."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -20,7 +20,12 @@ class Registry(Tracker):
     """A registry that gives out one version."""
 
     def register(
-        self, round_run_id: str, model_folder: Path, name: str, tags: Mapping[str, str]
+        self,
+        round_run_id: str,
+        model_folder: Path,
+        name: str,
+        tags: Mapping[str, str],
+        description: str = "",
     ) -> str:
         return "2"
 

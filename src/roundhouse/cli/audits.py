@@ -98,6 +98,7 @@ def _verify(options: argparse.Namespace) -> int:
         "files": found.files,
         "rows": found.rows,
         "findings": [vars(finding) for finding in found.findings],
+        "notes": list(found.notes),
         "erased": [one._asdict() for one in found.erased],
     }
     show(options, value, report.verification_text(value))

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from roundhouse.errors import RemoteError, SettingsError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
-from roundhouse.rounds.begin import has_history
+from roundhouse.rounds.begin import has_history, meet_others
 from roundhouse.rounds.git import toplevel
+from roundhouse.settings import load
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -27,10 +29,16 @@ def here() -> Locations:
 def opened() -> tuple[Locations, Ledger]:
     """The places of the checkout and its ledger, for commands that make neither.
 
+    Rounds of other machines that share the git remote are fetched first, where it answers.
+
     Raises:
         NoLedgerError: nothing was ever received here.
     """
     places = here()
+    try:
+        meet_others(places.root, load(places.root / "params.yaml"))
+    except (RemoteError, SettingsError) as error:
+        sys.stderr.write(f"roundhouse: {error}; going on with the rounds that are here\n")
     return places, Ledger.open(places.ledger_url, expected=has_history(places), create=False)
 
 

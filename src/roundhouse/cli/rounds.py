@@ -8,20 +8,29 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from roundhouse import jsonl, report
 from roundhouse.cli.output import add, here, show, whole_number
 from roundhouse.environment import environment, import_path
-from roundhouse.errors import NoLedgerError, RoundhouseError, UsageError
+from roundhouse.errors import NoLedgerError, RoundhouseError, TrackingError, UsageError
 from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations
 from roundhouse.processes import ROUND_MARK
+from roundhouse.rounds import mend, picture
 from roundhouse.rounds.begin import has_history
 from roundhouse.rounds.clean import clean
 from roundhouse.rounds.lock import owned, who
 from roundhouse.settings import load
+
+#: A Ctrl-C gets this long to end the round by itself (seconds); it is sent again after that.
+GRACE = 10.0
+#: Skips that are shown below the rounds.
+SHOWN = 3
+#: When and why.
+Skips = list[tuple[str, str]]
 
 EXIT_CODES = {"promoted": 0, "held": 0, "skipped": 0, "blocked": 3}
 
@@ -48,7 +57,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="N",
         help="last rounds that stay whole; default: setting",
     )
-    add(commands, "rounds", _rounds, "the rounds so far")
+    command = add(commands, "rounds", _rounds, "the rounds so far")
+    command.add_argument("--skips", action="store_true", help="when and why rounds were skipped")
 
 
 def _round(options: argparse.Namespace) -> int:
@@ -127,14 +137,35 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
     Path(env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows", json.dumps(request), str(result)]
     process = subprocess.Popen(command, cwd=places.root, env=env, stdin=subprocess.DEVNULL)
+    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
+            _interrupt(process)
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    """Passes an interrupt on, once: a Ctrl-C at the terminal has reached the round as well."""
+    try:
+        with Path("/dev/tty").open() as terminal:
+            reached = os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+        if reached:
+            process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        reached = False
+    except OSError:
+        reached = False
+    if not reached:
+        process.send_signal(signal.SIGINT)
 
 
 def _rounds(options: argparse.Namespace) -> int:
+    places = here()
+    recorded, skips = _recorded(places)
+    if options.skips:
+        show(options, [{"at": at, "reason": reason} for at, reason in skips], _skipped(skips))
+        return 0
     rows = [
         {
             "round": row.number,
@@ -143,16 +174,33 @@ def _rounds(options: argparse.Namespace) -> int:
             "data_version": row.data_version,
             "metrics": row.metrics,
         }
-        for row in _recorded(here())
+        for row in recorded
     ]
-    show(options, rows, report.rounds_table(rows))
+    text = report.rounds_table(rows)
+    if skips:
+        text += f"\n\nlast skipped (`roundhouse rounds --skips`)\n{_skipped(skips[-SHOWN:])}"
+    show(options, rows, text)
     return 0
 
 
-def _recorded(places: Locations) -> list[Round]:
-    """All rounds of the ledger; looking makes none where there is none."""
+def _skipped(skips: Skips) -> str:
+    return "\n".join(f"{at}  {reason}" for at, reason in skips) or "no round was skipped"
+
+
+def _recorded(places: Locations) -> tuple[list[Round], Skips]:
+    """All rounds and skips of the ledger; looking makes none where there is none."""
     try:
         with Ledger.open(places.ledger_url, has_history(places), create=False) as ledger:
-            return ledger.rounds()
+            rounds = ledger.rounds()
+            _notice_dead(places, ledger, rounds)
+            return rounds, ledger.skips()
     except NoLedgerError:
-        return []
+        return [], []
+
+
+def _notice_dead(places: Locations, ledger: Ledger, rounds: list[Round]) -> None:
+    """Marks the MLflow runs of a round that a process left before its end."""
+    if any(row.state == "open" for row in rounds) and not mend.at_work(places):
+        # MLflow may be away: the next command, or `up`, does it.
+        with suppress(TrackingError):
+            mend.end_dead(places, picture.open_tracker(places, ledger))

@@ -3,13 +3,15 @@
 Both learn from pairs of answers by the Bradley-Terry model with soft labels: with s = sigmoid(score
 a - score b), the loss is -p log s - (1 - p) log(1 - s). They share nothing but the supervised model
 they start from: the judge's prompts and raters are its own. So they train side by side, a process
-each.
+each; the judge's is this module run as a program, which is told everything in files and JSON.
 """
 
+import json
 import random
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
 
-from roundhouse import jsonl
-from roundhouse.errors import DataError
+from roundhouse import errors, jsonl
+from roundhouse.errors import DataError, RoundhouseError, StageError
+from roundhouse.feedback import prompt_key
 from roundhouse.journal import Log, silent
 from roundhouse.learn import accuracy, models, optimizers, reward_model, sampling, text
 from roundhouse.learn.reward_model import RewardModel, Scorer, load, score
@@ -62,15 +65,13 @@ def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: 
     if not pairs["train"] or not pairs["judge"]:
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
-    for side in ("train", "judge"):
-        pairs[side] = newest(pairs[side], settings.reward.max_pairs, seed)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        folders = sft / "model", out / "judge"
-        judging = pool.submit(fit, pairs["judge"], *folders, settings, seed + 1, silent)
-        model = fit(pairs["train"], sft / "model", out / "model", settings, seed, log)
-        judge = judging.result()
-    figures = {"reward/pairs": float(len(pairs["train"])), "reward/loss": model.loss}
-    figures |= {"reward/judge_pairs": float(len(pairs["judge"])), "reward/judge_loss": judge.loss}
+    training = newest(pairs["train"], settings.reward.max_pairs, seed)
+    with _judge_apart(raters, sft, out, settings, seed) as judging:
+        model = fit(training, sft / "model", out / "model", settings, seed, log)
+        judge = _result(judging)
+    figures = {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
+    figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
+    figures["reward/judge_overlap"] = float(len({*judge.prompts} & {*model.prompts}))
     bins: list[accuracy.Bin] = []
     if held_out := pairs["eval"]:
         margins = _margins(load(out / "model"), held_out)
@@ -92,9 +93,17 @@ def pairs_by_side(raters: Path) -> dict[str, list[Pair]]:
 
 
 class Fitted(NamedTuple):
-    """What is left of a training beside the saved model."""
+    """What is left of a training beside the saved model.
+
+    Attributes:
+        loss: of the last epoch.
+        pairs: how many it learned from.
+        prompts: keys of the prompts of those pairs.
+    """
 
     loss: float
+    pairs: int
+    prompts: list[str]
 
 
 def fit(
@@ -111,7 +120,43 @@ def fit(
     said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
     reward_model.standardise(scorer, prompts, [answer.text for answer in said])
     reward_model.save(scorer, out)
-    return Fitted(loss)
+    keys = {prompt_key({"prompt": pair.prompt}) for pair in pairs}
+    return Fitted(loss, len(pairs), sorted(keys))
+
+
+def fit_judge(raters: Path, sft: Path, out: Path, settings: Settings, seed: int) -> Fitted:
+    """The judge, from the pairs of its own side and with a seed of its own."""
+    pairs = newest(pairs_by_side(raters)["judge"], settings.reward.max_pairs, seed)
+    return fit(pairs, sft / "model", out / "judge", settings, seed + 1, silent)
+
+
+@contextmanager
+def _judge_apart(
+    raters: Path, sft: Path, out: Path, settings: Settings, seed: int
+) -> Iterator["subprocess.Popen[str]"]:
+    """`fit_judge` in a process of its own, which does not outlive the block."""
+    command = [sys.executable, "-m", __spec__.name, str(raters), str(sft), str(out), str(seed)]
+    # Not multiprocessing, which pickles what it passes on: nothing here is ever unpickled.
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8") as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(settings.model_dump_json(by_alias=True))
+            process.stdin.close()
+            yield process
+        finally:
+            process.kill()
+
+
+def _result(process: "subprocess.Popen[str]") -> Fitted:
+    """What the judge's process printed when it ended; its error is raised here."""
+    assert process.stdout is not None
+    said = process.stdout.read()
+    if process.wait():
+        note = json.loads(said) if said else {}
+        kind = getattr(errors, note.get("kind", ""), StageError)
+        raise kind(note.get("message", f"the judge's process ended with {process.returncode}"))
+    return Fitted(**json.loads(said))
 
 
 def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log) -> float:
@@ -250,3 +295,21 @@ def _spread(pairs: Sequence[Pair], most: int) -> list[Messages]:
 
 def _pair(row: dict[str, Any]) -> Pair:
     return Pair(*(row.get(name, "") for name in Pair._fields))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The judge's process: RATERS SFT OUT SEED, settings as JSON on standard input."""
+    raters, sft, out = map(Path, arguments[:3])
+    settings = Settings.model_validate_json(sys.stdin.read())
+    try:
+        fitted = fit_judge(raters, sft, out, settings, int(arguments[3]))
+    except RoundhouseError as error:
+        note = {"kind": type(error).__name__, "message": str(error)}
+        sys.stdout.write(json.dumps(note) + "\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(fitted._asdict()) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -72,7 +72,7 @@ class Trail:
             return {code: int(count) for code, count in connection.execute(query.order_by("code"))}
 
     def refused(self, id: str) -> Iterator[Refused]:
-        """Quarantined rows with this id: in JSON, or as a cell of a table."""
+        """Quarantined rows with this id: the `id` of JSON, or any cell of a table."""
         after, table = 0, schema.quarantine.c
         columns = [table.id, table.raw, *(table[name] for name in Refused._fields)]
         query = select(*columns).order_by(table.id).limit(PAGE)

@@ -81,14 +81,15 @@ def verification_text(found: Record) -> str:
     """What `audit verify` found."""
     counts = (f"{found[name]:,} {name}" for name in ("rounds", "files"))
     looked = f"{', '.join(counts)}, {found['rows']:,} rows of the ledger{_erased(found)}"
+    notes = [Text(note) for note in found["notes"]]
     if not found["findings"]:
-        return f"all as published: {looked}"
+        return layout.render(Text(f"all as published: {looked}"), *notes)
     table = layout.table("round", "what", "problem", "where")
     for finding in found["findings"]:
         cells = (finding["round"] or "-", finding["what"], finding["problem"], finding["where"])
         table.add_row(*(Text(str(cell), overflow="fold") for cell in cells))
     title = f"not as published: {len(found['findings'])} (looked at {looked})"
-    return layout.render(Text(title, layout.BAD), table)
+    return layout.render(Text(title, layout.BAD), table, *notes)
 
 
 def _erased(found: Record) -> str:

@@ -136,7 +136,7 @@ def _round(shelf: Shelf, ledger: Ledger, tag: str, number: int) -> dict[str, Any
         "seed": inputs.seed,
         "model_sha256": decision.get("bound", {}).get("model"),
         "accepted": [f"{one.subject}: {one.why}" for one in ledger.overrides(number)],
-        "overrides": _overrides(ledger, number, inputs.rater_states, shelf.settings(tag)),
+        "overrides": overrides(ledger, number, inputs.rater_states, shelf.settings(tag)),
         "metrics": row.metrics if row else {},
         "settings": shelf.settings(tag),
     }
@@ -165,7 +165,7 @@ def _validation(shelf: Shelf, tag: str) -> dict[str, Any]:
     }
 
 
-def _overrides(
+def overrides(
     ledger: Ledger, number: int, states: dict[str, dict[str, str]], settings: dict[str, Any]
 ) -> list[dict[str, str]]:
     """People's words that held in a round: on checks for it alone, on raters as it froze them.

@@ -25,7 +25,7 @@ from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import stages, workspace
 from roundhouse.rounds.dvc import forget_dead_locks
-from roundhouse.rounds.git import head, round_tags, show
+from roundhouse.rounds.git import fetch_rounds, head, round_tags, show
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.lock import owned, who
 from roundhouse.settings import ModelSettings, Settings
@@ -158,6 +158,22 @@ def new_rows(places: Locations, ledger: Ledger) -> int:
     return ledger.watermark() - (read_inputs(places.root, previous).watermark if previous else 0)
 
 
+def meet_others(root: Path, settings: Settings, code: str | None = None) -> None:
+    """Fetches what rounds on other machines published, where the settings name a git remote.
+
+    Args:
+        root: the checkout.
+        settings: `publish.git_remote` is read.
+        code: a commit that must be here too: the code of a round that another machine began.
+
+    Raises:
+        DataError: a tag there names another commit than here.
+        RemoteError: the remote is away, or does not have the code.
+    """
+    if settings.publish.git_remote:
+        fetch_rounds(root, settings.publish.git_remote, code)
+
+
 def has_history(places: Locations) -> bool:
     """Whether tags or earlier clones show that there must be a ledger."""
     return bool(round_tags(places.root)) or any(places.rounds.glob("[0-9]*"))
@@ -171,6 +187,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
     _check_base(places.root, settings.model)
+    meet_others(places.root, settings)
     previous = last_tag(places.root)
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
@@ -228,10 +245,13 @@ def _enough_feedback(
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     """The round that a process left before its end; one that was tried too often is given up."""
     last = max((row for row in ledger.rounds() if row.state == "open"), default=None, key=_number)
-    tags = round_tags(places.root)
-    if last is None or (tags and tags[-1] > last.number):
+    if last is None:
         return None
     settings = _older(places.root, last.note["settings"], f"round {last.number}")
+    meet_others(places.root, settings)
+    tags = round_tags(places.root)
+    if tags and tags[-1] > last.number:
+        return None
     if last.tries < settings.schedule.max_tries:
         return last.number
     reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"
@@ -249,6 +269,9 @@ def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
         raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
     if row.state not in ("open", "abandoned"):
         raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
+    plan = workspace.Plan(**row.note)
+    settings = settings_module.check(yaml.safe_load(plan.settings), f"round {number}")
+    meet_others(places.root, settings, plan.code)
     tags = round_tags(places.root)
     later = [n for n in tags if n > number]
     if later and number not in tags:
@@ -257,6 +280,11 @@ def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
             "start a new round instead"
         )
     folder = places.workspace(number)
+    if plan.allow_dirty and settings.publish.git_remote and not folder.exists():
+        raise UsageError(
+            f"round {number} carries edited code, which lies only where it was begun: "
+            "resume it there, or start a new round"
+        )
     stages.reap(folder)
     forget_dead_locks(folder)
-    return _opened(places, ledger, number, workspace.Plan(**row.note))
+    return _opened(places, ledger, number, plan)

@@ -8,6 +8,7 @@ from roundhouse.gate import Candidate, Decision
 from roundhouse.hashes import sha256_file, sha256_folder
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
+from roundhouse.rounds.card import write_card
 from roundhouse.rounds.record import figures
 
 DECISION_FILE = "decision.json"
@@ -17,7 +18,7 @@ REFERENCE = Path("out") / "sft" / "model"
 
 
 def decide(this: Round) -> Decision:
-    """Applies the gate and writes decision.json and the manifest of everything it is bound to.
+    """Applies the gate; writes decision.json, the manifest of all it is bound to, the model card.
 
     Raises:
         Blocked: only rules that a person may overrule stand in the way.
@@ -43,6 +44,7 @@ def decide(this: Round) -> Decision:
     if decision.outcome == "blocked":
         failed = next(reason for reason in decision.reasons if reason.rule in decision.failed)
         raise Blocked(failed.rule, failed.text)
+    write_card(this, decision)
     return decision
 
 

@@ -65,7 +65,11 @@ def configure(workspace: Path, places: Locations) -> None:
     if not local.has_section("core"):
         local.add_section("core")
     local["core"]["site_cache_dir"] = str(places.state / "dvc" / "site")
-    with (workspace / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
+    path = workspace / ".dvc" / "config.local"
+    path.touch(mode=0o600)
+    # It may hold credentials: nobody else on this machine reads them.
+    path.chmod(0o600)
+    with path.open("w", encoding="utf-8") as file:
         local.write(file)
 
 

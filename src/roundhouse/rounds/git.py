@@ -1,14 +1,15 @@
 """The few git commands a round needs, with an identity of the project's own and no hooks."""
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from roundhouse.errors import CheckoutError, RoundhouseError
+from roundhouse.errors import CheckoutError, DataError, RemoteError, RoundhouseError
 from roundhouse.locations import tag_number
 
-# The machine may have no identity, a signing key that asks for a passphrase, or hooks that are not ours.
+# The machine may have no identity, a signing key with a passphrase, or hooks that are not ours.
 _CONFIG = (
     ("user.name", "Roundhouse"),
     ("user.email", "roundhouse@localhost"),
@@ -19,6 +20,8 @@ _CONFIG = (
     ("gc.auto", "0"),
 )
 
+_ALL_ROUNDS = "refs/tags/round-*:refs/tags/round-*"
+
 
 def git(*args: str, cwd: Path, check: bool = True, stdin: str | None = None) -> str:
     """Runs git in `cwd` and returns its output without the last newline.
@@ -28,8 +31,7 @@ def git(*args: str, cwd: Path, check: bool = True, stdin: str | None = None) -> 
     """
     done = run(args, cwd=cwd, stdin=stdin)
     if check and done.returncode:
-        reason = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise RoundhouseError(f"git {args[0]} failed in {cwd}: {reason}")
+        raise RoundhouseError(f"git {args[0]} failed in {cwd}: {_reason(done)}")
     return done.stdout.removesuffix("\n")
 
 
@@ -50,6 +52,52 @@ def run(
         text=True,
         check=False,
     )
+
+
+def fetch_rounds(root: Path, remote: str, commit: str | None = None) -> None:
+    """Brings the round tags of a remote here, and a commit if it is named and not here yet.
+
+    Raises:
+        DataError: a tag there names another commit than here.
+        RemoteError: the remote is away, or does not have the commit.
+    """
+    if commit and run(["cat-file", "-e", f"{commit}^{{commit}}"], cwd=root).returncode == 0:
+        commit = None
+    # Not --quiet: that hides why a tag was refused.
+    fetch = ["fetch", "--no-tags", "--no-write-fetch-head", remote]
+    for wanted in (_ALL_ROUNDS, *([commit] if commit else [])):
+        done = run([*fetch, wanted], cwd=root)
+        if "would clobber existing tag" in done.stderr:
+            raise DataError(
+                f"a round tag in {root} names another commit than at {remote}: find out which "
+                f"one the ledger knows (`roundhouse rounds`), delete the other ({_reason(done)})"
+            )
+        if done.returncode:
+            raise RemoteError(f"git remote {remote} of {root} gives no {wanted}: {_reason(done)}")
+
+
+def push_new_tag(workspace: Path, root: Path, remote: str, tag: str) -> None:
+    """Publishes a clone's tag at a remote of the checkout; one that is there is never replaced.
+
+    Raises:
+        DataError: the remote has that tag on something else.
+        RemoteError: the remote is away, or refuses.
+    """
+    name = f"refs/tags/{tag}"
+    made = git("rev-parse", name, cwd=workspace)
+    # The remote's name and credentials are the checkout's; the tag gets its name there last.
+    from_clone = ["--quiet", "--no-tags", "--no-write-fetch-head", str(workspace), name]
+    git("fetch", *from_clone, cwd=root)
+    done = run(["push", "--quiet", remote, f"{made}:{name}"], cwd=root)
+    if done.returncode == 0:
+        return
+    there = run(["ls-remote", remote, name], cwd=root).stdout.split()
+    if there and there[0] != made:
+        raise DataError(
+            f"{remote} has another {tag} ({there[0][:12]}, made here: {made[:12]}): another "
+            "machine published that round, and nothing was replaced; see `roundhouse rounds`"
+        )
+    raise RemoteError(f"git remote {remote} of {root} did not take {tag}: {_reason(done)}")
 
 
 def toplevel(folder: Path) -> Path:
@@ -89,3 +137,9 @@ def show(root: Path, revision: str, path: str) -> str | None:
     """A file's text at a revision, or None where that revision lacks it."""
     done = run(["show", f"{revision}:{path}"], cwd=root)
     return done.stdout if done.returncode == 0 else None
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """What git said, in one line, without the credentials that an address may hold."""
+    said = re.sub(r"://[^/@\s]*@", "://", " ".join(done.stderr.split()))
+    return said or f"exit code {done.returncode}"

@@ -67,12 +67,15 @@ def published(places: Locations, tag: str, mend: bool = True) -> dict[str, str]:
 class Reader:
     """The published files of one round; made once for many reads."""
 
-    def __init__(self, places: Locations, tag: str, mend: bool = True) -> None:
+    def __init__(
+        self, places: Locations, tag: str, mend: bool = True, from_remote: bool = False
+    ) -> None:
         """
         Args:
             places: the checkout's.
             tag: the round's.
             mend: put damaged copies right where another store has them unharmed.
+            from_remote: believe the remote alone, as another machine would have to.
 
         Raises:
             DataError: the list of a folder is in no store.
@@ -82,7 +85,7 @@ class Reader:
         self._digests = manifest(places.root, tag)
         self._md5 = published(places, tag, mend)
         self._mend = mend
-        self._stores = stores(places)
+        self._stores = stores(places)[-1:] if from_remote else stores(places)
         self._places = places
 
     def read(self, path: str) -> bytes:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from roundhouse import failpoints
 from roundhouse.errors import ChampionChangedError, DataError, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
+from roundhouse.report.card import shortened
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, workspace
 from roundhouse.rounds.begin import Round
@@ -24,6 +25,8 @@ from roundhouse.rounds.git import show
 from roundhouse.tracking import Tracker
 
 CHAMPION_CHANGED = "champion-changed"
+#: Longest description of a version that MLflow keeps, in characters.
+DESCRIPTION = 5000
 
 
 class Published(NamedTuple):
@@ -102,7 +105,9 @@ def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | N
         "sha256": str(decision.bound["model"]),
     }
     name = this.settings.publish.model_name
-    return tracker.register(run_id, this.workspace / MODEL, name, tags)
+    card = this.workspace / workspace.CARD_FILE
+    text = card.read_text(encoding="utf-8") if card.exists() else ""
+    return tracker.register(run_id, this.workspace / MODEL, name, tags, shortened(text, DESCRIPTION))
 
 
 def _settle(this: Round, decision: Decision, version: str) -> Published:

@@ -43,7 +43,7 @@ def disagreements(shelf: Shelf, ledger: Ledger, number: int) -> Iterator[Problem
         yield from _round(shelf, tag, row)
         yield from _figures(shelf, tag, row)
         made = next((one for one in ledger.decisions() if one.round == number), None)
-        yield from _decision(shelf.decision(tag), made)
+        yield from decision(shelf.decision(tag), made)
 
 
 def champion(ledger: Ledger) -> Iterator[Problem]:
@@ -121,7 +121,7 @@ def _figures(shelf: Shelf, tag: str, row: Round) -> Iterator[Problem]:
             yield Problem(f"figure {name}", "ledger", text)
 
 
-def _decision(committed: Mapping[str, Any], made: Decision | None) -> Iterator[Problem]:
+def decision(committed: Mapping[str, Any], made: Decision | None) -> Iterator[Problem]:
     """The ledger's decision row against the decision that the round committed."""
     if made is None or not committed:
         where = "ledger" if made is None else "git"

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from roundhouse import smoke
 from roundhouse.errors import DataError, TrackingError, UsageError
@@ -12,7 +13,9 @@ from roundhouse.ledger import Champion, Decision, Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects, picture
 from roundhouse.rounds.begin import read_settings
+from roundhouse.rounds.decide import MODEL
 from roundhouse.settings import Settings
+from roundhouse.smoke import SmokeResult
 
 
 def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) -> Champion:
@@ -82,6 +85,30 @@ def published_model(places: Locations, number: int, sha256: str) -> Path:
         shutil.rmtree(folder)
         raise DataError(f"the model of round {number} differs from its release: see `audit verify`")
     return folder
+
+
+def answers_as_published(
+    places: Locations, number: int, sha256: str, probe: str, timeout: float = smoke.TIMEOUT
+) -> SmokeResult:
+    """What a fresh process makes of a round's model as the remote gives it out.
+
+    Args:
+        places: the checkout's.
+        number: of a round whose tag is there.
+        sha256: of the model's folder, as it was decided on.
+        probe: what it is asked.
+        timeout: seconds for loading and one short answer.
+
+    Raises:
+        DataError: the remote does not have all of its files unharmed.
+    """
+    with TemporaryDirectory(prefix="roundhouse-") as folder:
+        reader = objects.Reader(places, tag_name(number), mend=False, from_remote=True)
+        reader.extract(MODEL.as_posix(), Path(folder))
+        result = smoke.run(Path(folder), probe, timeout)
+    if result.passed and result.sha256 != sha256:
+        return result._replace(passed=False, text="the remote gives out another model")
+    return result
 
 
 def talk(places: Locations, ledger: Ledger, temperature: float) -> Callable[[str], str]:

@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from roundhouse.errors import RemoteError, RoundhouseError
+from roundhouse.errors import RemoteError, RoundhouseError, TrackingError
 from roundhouse.hashes import sha256_file
 from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import erased, objects
+from roundhouse.rounds import erased, objects, registered
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.erased import Replaced
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.records import champion, disagreements
 from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.stores import Store
+from roundhouse.tracking import Copies
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Verification:
         files: published files, counted once a place.
         rows: rows of the ledger's chain.
         findings: empty where all is as published, but for what was erased.
+        notes: what could not be looked at, and why.
         erased: files that people's rows were taken out of, as they had asked.
     """
 
@@ -64,11 +66,12 @@ class Verification:
     files: int
     rows: int
     findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
     erased: tuple[Erased, ...] = ()
 
 
 def verify(places: Locations, ledger: Ledger) -> Verification:
-    """Checks every round's files in cache, remote and clone, the tags, and the ledger's chain."""
+    """Checks every round's files in cache, remote, clone and MLflow, the records, and the chain."""
     findings: list[Finding] = []
     files = 0
     numbers = round_tags(places.root)
@@ -100,12 +103,24 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
         except RoundhouseError as error:
             findings.append(Finding(number, tag_name(number), "git and DVC", str(error)))
     findings += [Finding(0, *one) for one in champion(ledger)]
+    notes = []
+    copies = Copies(places.tracking_uri, ledger.identity())
+    try:
+        findings += _tracked(shelf, ledger, copies)
+    except TrackingError as error:
+        notes.append(f"not looked into: {error}")
     rows = 0
     try:
         rows = ledger.verify_chain().rows
     except RoundhouseError as error:
         findings.append(Finding(0, "ledger", "chain", str(error)))
-    return Verification(len(numbers), files, rows, tuple(findings), tuple(sorted(erased_files)))
+    return Verification(len(numbers), files, rows, tuple(findings), tuple(notes), tuple(sorted(erased_files)))
+
+
+def _tracked(shelf: Shelf, ledger: Ledger, copies: Copies) -> list[Finding]:
+    if copies.absent:
+        raise TrackingError(f"there is no MLflow at {copies.where}")
+    return [Finding(number, *one) for number, one in registered.disagreements(shelf, ledger, copies)]
 
 
 class _Copy(NamedTuple):

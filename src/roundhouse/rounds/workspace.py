@@ -13,12 +13,13 @@ from roundhouse import failpoints
 from roundhouse.errors import CheckoutError
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import dvc
-from roundhouse.rounds.git import edited, git, head
+from roundhouse.rounds.git import edited, git, head, push_new_tag, round_tags
 
 #: Settings may be edited and travel with the round; every other tracked file is code.
 SETTINGS_FILE = "params.yaml"
 PATCH_FILE = "dirty.patch"
 DATA_POINTER = "data/feedback.dvc"
+CARD_FILE = "model-card.md"
 
 #: What a round commits, where it exists. Nothing else may enter its commit.
 COMMITTED = (
@@ -28,6 +29,7 @@ COMMITTED = (
     "dvc.lock",
     "manifest.json",
     "decision.json",
+    CARD_FILE,
     PATCH_FILE,
 )
 
@@ -113,11 +115,20 @@ def commit(workspace: Path, number: int, previous: str | None, message: str) -> 
 
 
 def publish_tag(workspace: Path, places: Locations, number: int, remote: str | None) -> None:
-    """Hands the tag to the user's repository, and to the git remote that the settings name."""
-    reference = f"refs/tags/{tag_name(number)}"
-    git("push", "--quiet", str(places.root), reference, cwd=workspace)
+    """Hands the tag to the git remote that the settings name, then to the user's repository.
+
+    In this order, a tag that another machine published first never lies here beside it. A tag that
+    the repository has is the round's, whatever an earlier try left in the clone.
+
+    Raises:
+        DataError: the remote has that tag on something else.
+    """
+    tag = tag_name(number)
+    known = number in round_tags(places.root)
     if remote:
-        git("push", "--quiet", remote, reference, cwd=places.root)
+        push_new_tag(places.root if known else workspace, places.root, remote, tag)
+    if not known:
+        git("push", "--quiet", str(places.root), f"refs/tags/{tag}", cwd=workspace)
 
 
 def edited_by_patch(workspace: Path) -> list[str]:

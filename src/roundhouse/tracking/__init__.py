@@ -3,6 +3,7 @@
     connection.py   one experiment of one server or store: found, searched, written to
     tracker.py      a round's runs
     registry.py     a round's model version, and the alias of the champion
+    copies.py       what there is of published rounds, for the audit
 
 Everything in MLflow is made from files of the round's folder (logs/, out/, params.yaml,
 decision.json), and every call may be repeated: after a crash or after MLflow was away, the same
@@ -12,6 +13,7 @@ feedback goes in: datasets are names and digests, and sampled answers are kept o
 answer a probe of the settings.
 """
 
+from roundhouse.tracking.copies import Copies
 from roundhouse.tracking.tracker import Tracker
 
-__all__ = ["Tracker"]
+__all__ = ["Copies", "Tracker"]

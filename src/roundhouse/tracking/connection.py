@@ -3,7 +3,6 @@
 import functools
 import math
 import os
-import re
 import socket
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from roundhouse import projection
 from roundhouse.environment import MLFLOW, PRIVATE
-from roundhouse.errors import TrackingError
+from roundhouse.errors import TrackingError, masked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -214,11 +213,6 @@ def mlflow() -> Any:
     import mlflow as library  # noqa: PLC0415 - see above
 
     return library
-
-
-def masked(text: str) -> str:
-    """A text without passwords of addresses."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def metric(name: str, step: int, time_ms: int, value: float) -> "Metric":

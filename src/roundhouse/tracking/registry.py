@@ -16,7 +16,12 @@ class Registry(Connection):
 
     @tracked
     def register(
-        self, round_run_id: str, model_folder: Path, name: str, tags: Mapping[str, str]
+        self,
+        round_run_id: str,
+        model_folder: Path,
+        name: str,
+        tags: Mapping[str, str],
+        description: str = "",
     ) -> str:
         """Puts a model folder into the registry; returns its version, the same on every call.
 
@@ -30,7 +35,14 @@ class Registry(Connection):
                 once(self._client.create_registered_model, name)
             own = projection.tags(tags) | {"roundhouse.round": number, LEDGER: self.ledger}
             source = f"runs:/{round_run_id}/model"
-            self._client.create_model_version(name, source, run_id=round_run_id, tags=own)
+            self._client.create_model_version(
+                name,
+                source,
+                run_id=round_run_id,
+                tags=own,
+                description=description,
+                await_creation_for=0,
+            )
             version = self._version(name, number)
         if version is None:
             raise TrackingError(f"MLflow at {self.where}: version of round {number} vanished")

@@ -138,7 +138,7 @@ class Tracker(Registry):
         times = {f"seconds/{name}": value for name, value in (seconds or {}).items()}
         truth = dict(simulation or {})
         self._log_figures(run, figures | times | truth)
-        for file in ("params.yaml", "inputs.json", "decision.json"):
+        for file in ("params.yaml", "inputs.json", "decision.json", "model-card.md"):
             if (folder / file).exists():
                 self._client.log_artifact(run_id, str(folder / file))
         known = {"decision": decision, "reasons": "; ".join(reasons) or "none", **(tags or {})}

@@ -1,0 +1,92 @@
+"""What MLflow says of published rounds, held against the ledger: digests, bytes, figures, champion."""
+
+from collections.abc import Iterator
+
+from roundhouse.ledger import Decision, Ledger, Round
+from roundhouse.locations import tag_name
+from roundhouse.projection import metric_name
+from roundhouse.rounds.records import Problem
+from roundhouse.rounds.shelf import Shelf
+from roundhouse.tracking import Copies
+from roundhouse.tracking.copies import Version
+
+
+def disagreements(shelf: Shelf, ledger: Ledger, copies: Copies) -> Iterator[tuple[int, Problem]]:
+    """Round number and problem, for everything in MLflow that contradicts the ledger.
+
+    Raises:
+        TrackingError: MLflow is away.
+    """
+    made = {one.round: one for one in ledger.decisions() if one.round is not None}
+    rows = {row.number: row for row in ledger.rounds() if row.state == "published"}
+    for name, numbers in _names(shelf, made.keys() & rows.keys()).items():
+        versions = {one.version: one for one in copies.versions(name)}
+        for number in sorted(numbers):
+            one = versions.get(made[number].version)
+            yield from ((number, problem) for problem in _version(rows[number], made[number], one, copies))
+        yield from ((0, problem) for problem in _surplus(versions, made, rows, copies))
+        yield from ((0, problem) for problem in _alias(name, versions, ledger, copies))
+
+
+def _names(shelf: Shelf, numbers: set[int]) -> dict[str, set[int]]:
+    """Name in the registry to the rounds that were published under it."""
+    found: dict[str, set[int]] = {}
+    for number in numbers:
+        settings = shelf.settings(tag_name(number))
+        if settings:
+            found.setdefault(settings["publish"]["model_name"], set()).add(number)
+    return found
+
+
+def _version(row: Round, made: Decision, one: Version | None, copies: Copies) -> Iterator[Problem]:
+    what = f"version {made.version}"
+    if one is None:
+        yield Problem(what, copies.where, "missing")
+        return
+    wanted = {
+        "round": str(row.number),
+        "tag": tag_name(row.number),
+        "commit": row.commit,
+        "data_version": row.data_version,
+        "sha256": made.sha256,
+        "decision": row.decision,
+    }
+    for key, value in wanted.items():
+        if one.tags.get(key) != value:
+            text = f"{one.tags.get(key)} in MLflow, {value} in the ledger"
+            yield Problem(f"{what}: tag {key}", copies.where, text)
+    if set(one.data) - {row.data_version}:
+        text = f"{', '.join(one.data)} in MLflow, {row.data_version} in the ledger"
+        yield Problem(f"{what}: data set", copies.where, text)
+    digest = copies.model_digest(one.run_id)
+    if digest != made.sha256:
+        problem = "missing" if digest is None else "altered"
+        yield Problem(f"{what}: artifact model", copies.where, problem)
+    for name, figure in sorted(row.metrics.items()):
+        # A figure that MLflow was away for comes later; one that differs does not.
+        shown = one.figures.get(metric_name(name), figure)
+        if shown != figure:
+            text = f"{shown} in MLflow, {figure} in the ledger"
+            yield Problem(f"{what}: figure {name}", copies.where, text)
+
+
+def _surplus(
+    versions: dict[str, Version], made: dict[int, Decision], rows: dict[int, Round], copies: Copies
+) -> Iterator[Problem]:
+    """Versions that no decision is about; a round that is still being published may have one."""
+    decided = {one.version for one in made.values()}
+    published = {str(number) for number in rows}
+    for one in versions.values():
+        if one.version not in decided and one.tags.get("round") in published:
+            yield Problem(f"version {one.version}", copies.where, "no decision is about it")
+
+
+def _alias(
+    name: str, versions: dict[str, Version], ledger: Ledger, copies: Copies
+) -> Iterator[Problem]:
+    """The alias may show another ledger's champion, and be away; it must not show a wrong one."""
+    shown, champion = copies.champion(name), ledger.champion()
+    wanted = champion.version if champion else None
+    if shown in versions and shown != wanted:
+        text = f"shows version {shown}; the ledger's champion is {wanted or 'none'}"
+        yield Problem("alias champion", copies.where, text)

@@ -1,0 +1,79 @@
+"""A round's picture in MLflow when MLflow is away, and who makes it whole."""
+
+import io
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from roundhouse import jsonl
+from roundhouse.rounds import mend, picture, snapshot
+from roundhouse.rounds.begin import Round
+from roundhouse.rounds.chronicle import Chronicle
+from roundhouse.rounds.lock import owned
+from roundhouse.rounds.progress import Progress
+
+
+def closed(this: Round, said: io.StringIO) -> None:
+    """The round ends as blocked, after a stage."""
+    with Chronicle(this, Progress(said)) as chronicle:
+        snapshot.take_snapshot(this)
+        jsonl.write_json(this.workspace / "out/validate/figures.json", {"validate/rows": 2})
+        chronicle._cached["validate"] = False
+        chronicle.close("blocked", ("min-rows: too few",))
+
+
+def test_what_mlflow_missed_is_made_up_for_later(
+    second: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", away)
+        started = time.monotonic()
+        closed(second, said)
+    assert time.monotonic() - started < 60
+    assert said.getvalue().count("training goes on") == 1
+    row = second.ledger.round(2)
+    assert row is not None
+    assert row.decision == "blocked"
+    assert picture.behind(second.places) == [second.workspace]
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    tracker = picture.open_tracker(second.places, second.ledger)
+    assert mend.mend(second.places, second.ledger, tracker) == []
+    assert picture.behind(second.places) == []
+    uri = second.places.tracking_uri
+    runs = MlflowClient(uri, uri).search_runs(["1"])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    stage, whole = sorted(runs, key=lambda run: run.data.tags["roundhouse.kind"], reverse=True)
+    assert whole.data.tags["roundhouse.decision"] == "blocked"
+    assert stage.data.metrics["validate/rows"] == whole.data.metrics["validate/rows"] == 2
+
+
+def test_what_a_dead_round_left_is_ended_when_nobody_works_on_it(second: Round) -> None:
+    tracker = picture.open_tracker(second.places, second.ledger)
+    run = tracker.round_run(2, {}, {})
+    with owned(second.places.state / "round.lock", "a round"):
+        assert mend.end_dead(second.places, tracker) == []
+    assert mend.end_dead(second.places, tracker) == [run]
+    assert tracker.running() == {}
+
+
+def test_the_alias_follows_the_ledger(second: Round, tmp_path: Path) -> None:
+    tracker = picture.open_tracker(second.places, second.ledger)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
+    versions = [
+        tracker.register(tracker.round_run(number, {}, {}), tmp_path / "model", "roundhouse", {})
+        for number in (1, 2)
+    ]
+    second.ledger.settle(1, True, versions[0], "a" * 64, expected=None)
+    tracker.show_champion("roundhouse", versions[1])
+    mend.mend(second.places, second.ledger, tracker)
+    uri = second.places.tracking_uri
+    shown = MlflowClient(uri, uri).get_model_version_by_alias("roundhouse", "champion")
+    assert str(shown.version) == versions[0]

@@ -1,0 +1,86 @@
+"""Two machines that share a git remote: tags are fetched, and never replaced."""
+
+from pathlib import Path
+
+import pytest
+
+from roundhouse.errors import DataError, RemoteError
+from roundhouse.rounds.git import fetch_rounds, git, push_new_tag, round_tags
+
+TAG = "round-0001"
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> tuple[Path, Path]:
+    """Two clones of one bare repository, `origin` for both."""
+    hub, one, two = (tmp_path / name for name in ("hub.git", "one", "two"))
+    git("init", "--quiet", "--bare", "--initial-branch", "main", str(hub), cwd=tmp_path)
+    git("clone", "--quiet", str(hub), str(one), cwd=tmp_path)
+    _commit(one, "start")
+    git("push", "--quiet", "origin", "HEAD:main", cwd=one)
+    git("clone", "--quiet", str(hub), str(two), cwd=tmp_path)
+    return one, two
+
+
+def _commit(root: Path, text: str) -> str:
+    (root / "file").write_text(text, encoding="utf-8")
+    git("add", "file", cwd=root)
+    git("commit", "--quiet", "-m", text, cwd=root)
+    return git("rev-parse", "HEAD", cwd=root)
+
+
+def _round(root: Path, text: str) -> Path:
+    """A round's clone with a commit and its tag, as publish makes them."""
+    clone = root.parent / f"{root.name}-0001"
+    git("clone", "--quiet", str(root), str(clone), cwd=root.parent)
+    commit = _commit(clone, text)
+    git("tag", "--annotate", TAG, commit, "-m", text, cwd=clone)
+    return clone
+
+
+def test_a_round_of_one_machine_is_known_to_the_other(machines: tuple[Path, Path]) -> None:
+    one, two = machines
+    before = git("for-each-ref", cwd=one)
+    clone = _round(one, "a round")
+    for _ in range(2):
+        push_new_tag(clone, one, "origin", TAG)
+    assert git("for-each-ref", cwd=one) == before, "the tag gets its name here last"
+    fetch_rounds(two, "origin")
+    assert round_tags(two) == [1]
+    assert git("rev-parse", TAG, cwd=two) == git("rev-parse", TAG, cwd=clone)
+    fetch_rounds(two, "origin")
+
+
+def test_a_tag_of_another_machine_is_never_replaced(machines: tuple[Path, Path]) -> None:
+    one, two = machines
+    push_new_tag(_round(one, "first"), one, "origin", TAG)
+    mine = _round(two, "second")
+    with pytest.raises(DataError, match=r"origin has another round-0001 .*nothing was replaced"):
+        push_new_tag(mine, two, "origin", TAG)
+    assert round_tags(two) == []
+    fetch_rounds(two, "origin")
+    assert git("show", f"{TAG}:file", cwd=two) == "first"
+    git("tag", "--force", TAG, "HEAD", cwd=two)
+    with pytest.raises(DataError, match="names another commit than at origin"):
+        fetch_rounds(two, "origin")
+
+
+def test_the_code_of_a_round_begun_elsewhere_is_fetched(machines: tuple[Path, Path]) -> None:
+    one, two = machines
+    code = _commit(one, "newer code")
+    with pytest.raises(RemoteError, match=f"gives no {code}"):
+        fetch_rounds(two, "origin", code)
+    git("push", "--quiet", "origin", "HEAD:refs/heads/work", cwd=one)
+    fetch_rounds(two, "origin", code)
+    assert git("cat-file", "-t", code, cwd=two) == "commit"
+
+
+def test_a_remote_that_is_away_is_named_without_its_password(machines: tuple[Path, Path]) -> None:
+    one, _ = machines
+    address = "http://me:geheim@127.0.0.1:1/hub.git"
+    git("remote", "set-url", "origin", address, cwd=one)
+    with pytest.raises(RemoteError, match=r"127\.0\.0\.1") as fetched:
+        fetch_rounds(one, "origin")
+    with pytest.raises(RemoteError, match=r"127\.0\.0\.1") as pushed:
+        push_new_tag(_round(one, "a"), one, "origin", TAG)
+    assert "geheim" not in f"{fetched.value} {pushed.value}"
