@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,7 @@ def assembled(folder: Path, repository: Path) -> Iterator[Team]:
             team.start(name, command, team.environment(name) | bound, folder)
         for name, where in (("prefect", "/api/ready"), ("mlflow", "/health")):
             address = f"http://127.0.0.1:{ports[name]}{where}"
-            wait_for(lambda address=address: _answers(address), 180, team.log(name))
+            wait_for(partial(_answers, address), 180, team.log(name))
         yield team
 
 

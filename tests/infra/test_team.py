@@ -59,8 +59,8 @@ def test_tracking_says_that_the_password_is_wrong(
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, env[name])
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert Tracker(env["MLFLOW_TRACKING_URI"], "a-ledger").round_run(1, {"tag": "round-0001"}, {})
+    assert Tracker(env["MLFLOW_TRACKING_URI"], "f" * 32).round_run(1, {"tag": "round-0001"}, {})
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-the-password")
     with pytest.raises(TrackingError) as refusal:
-        Tracker(env["MLFLOW_TRACKING_URI"], "a-ledger").round_run(2, {"tag": "round-0002"}, {})
+        Tracker(env["MLFLOW_TRACKING_URI"], "f" * 32).round_run(2, {"tag": "round-0002"}, {})
     assert "not-the-password" not in str(refusal.value)
