@@ -233,4 +233,4 @@ def test_the_next_round_leaves_the_rows_out(
     assert traces(root) == []
     assert said_json(roundhouse(root, "audit", "verify", "--json"))["findings"] == []
     difference = said_json(roundhouse(root, "audit", "diff", "1", "2", "--json"))
-    assert difference["partitions_altered"] == []
+    assert difference["partitions_altered"] == ["0001.jsonl"]

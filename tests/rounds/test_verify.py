@@ -38,31 +38,28 @@ def copied(played: Played, tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 
 @contextmanager
-def _sql(played: Played, database: str, *statements: str) -> Iterator[None]:
-    """Runs statements in one of the databases, and puts the rows back afterwards."""
-    path = played.places.state / database
-    with closing(sqlite3.connect(path)) as connection:
-        before = list(connection.iterdump())
+def _sql(played: Played, database: str, statement: str) -> Iterator[None]:
+    """Runs a statement in one of the databases, and puts its table back afterwards."""
+    table = statement.removeprefix("DELETE FROM ").removeprefix("UPDATE ").split()[0]
+    with closing(sqlite3.connect(played.places.state / database)) as connection:
+        rows = connection.execute(f"SELECT * FROM {table}").fetchall()
         with connection:
-            for statement in statements:
-                assert connection.execute(statement).rowcount, statement
+            assert connection.execute(statement).rowcount
     try:
         yield
     finally:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA foreign_keys = OFF")
-            tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            for (table,) in connection.execute(tables).fetchall():
-                connection.execute(f'DELETE FROM "{table}"')
-            connection.executescript("\n".join(s for s in before if s.startswith("INSERT INTO")))
+        marks = ", ".join("?" * len(rows[0]))
+        with closing(sqlite3.connect(played.places.state / database)) as connection, connection:
+            connection.execute(f"DELETE FROM {table}")
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
 
-def _ledger(*statements: str) -> Tampering:
-    return lambda played: _sql(played, "ledger.db", *statements)
+def _ledger(statement: str) -> Tampering:
+    return lambda played: _sql(played, "ledger.db", statement)
 
 
-def _mlflow(*statements: str) -> Tampering:
-    return lambda played: _sql(played, "mlflow/mlflow.db", *statements)
+def _mlflow(statement: str) -> Tampering:
+    return lambda played: _sql(played, "mlflow/mlflow.db", statement)
 
 
 @contextmanager
@@ -205,7 +202,7 @@ TAMPERED: dict[str, tuple[Tampering, str, str]] = {
     "a version gone": (
         _mlflow(f"DELETE FROM model_version_tags {_SECOND}.ledger'"), "version 2", "missing",
     ),
-    "a data set": (_mlflow("UPDATE datasets SET digest = 'x'"), "version 2: data set", "x"),
+    "a data set": (_mlflow("UPDATE datasets SET digest = 'x' || digest"), "version 2: data set", "x"),
     "a figure of MLflow": (
         _mlflow("UPDATE latest_metrics SET value = 99 WHERE key = 'evaluate/kl'"),
         "version 2: figure evaluate/kl", "99.0 in MLflow",
