@@ -39,7 +39,6 @@ MLFLOW = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     # Standard output is the round's record, with --json.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 #: Prefect: its own server needs more than the default 20 s to start on a busy machine. A flow run
