@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,8 @@ STEPS = (
 NOTHING = 0.3
 #: Rows a rater gives, in all.
 PER_RATER = 2500
+#: How often a rater names the better answer.
+RIGHT = 0.75
 DOMAINS = ("legal", "medical", "tutoring", "moderation", "travel", "code")
 REGIONS = ("IN", "KE", "BR", "DE", "US")
 
@@ -53,7 +56,7 @@ def rows(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
     draw = random.Random(seed)
     sentences = _sentences(draw)
     raters = max(20, count // PER_RATER)
-    items: list[tuple[str, str, str, str]] = []
+    items: list[tuple[str, str, str, str, int]] = []
     kinds = draw.choices(
         ("comparison", "rating", "correction", "demonstration", "flag"), (70, 12, 6, 9, 3), k=count
     )
@@ -61,8 +64,8 @@ def rows(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
         # About a third of the votes judge what another rater has judged.
         if not items or draw.random() < 0.65:
             texts = (" ".join(draw.choices(sentences, k=k)) for k in (2, 3, 3))
-            items.append((*texts, draw.choice(DOMAINS)))
-        prompt, a, b, domain = items[-1 - int(draw.random() * min(3000, len(items)))]
+            items.append((*texts, draw.choice(DOMAINS), draw.randint(0, 1)))
+        prompt, a, b, domain, better = items[-1 - int(draw.random() * min(3000, len(items)))]
         rater = int(draw.random() * raters)
         day = number * 180 // count
         row = {
@@ -75,12 +78,13 @@ def rows(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
             "created_at": f"2026-{1 + day // 28:02d}-{1 + day % 28:02d}T{number % 24:02d}:10:00Z",
             "seconds": 5 + number % 90,
         }
-        yield row | _judgement(kind, a, b, draw)
+        yield row | _judgement(kind, a, b, better, draw)
 
 
-def _judgement(kind: str, a: str, b: str, draw: random.Random) -> dict[str, Any]:
+def _judgement(kind: str, a: str, b: str, better: int, draw: random.Random) -> dict[str, Any]:
     if kind == "comparison":
-        choice: Any = "tie" if draw.random() < 0.1 else int(draw.random() < 0.5)
+        right = draw.random() < RIGHT
+        choice: Any = "tie" if draw.random() < 0.1 else better if right else 1 - better
         return {"responses": [a, b], "choice": choice, "position": int(draw.random() < 0.5)}
     if kind == "rating":
         return {"response": draw.choice((a, b)), "score": draw.randint(1, 5), "scale": [1, 5]}
@@ -117,7 +121,7 @@ def play(count: int, folder: Path) -> dict[str, Cost]:
     root = folder / f"rows-{count}"
     subprocess.run(["git", "clone", "--quiet", str(PROJECT), str(root)], check=True)
     log = folder / f"rows-{count}.log"
-    files = (folder / "first.jsonl", folder / "rest.jsonl")
+    files = (folder / f"first-{count}.jsonl", folder / f"rest-{count}.jsonl")
     with files[0].open("w") as first, files[1].open("w") as rest:
         for number, row in enumerate(rows(count)):
             (first if number < count // 10 else rest).write(json.dumps(row) + "\n")
@@ -135,7 +139,7 @@ def play(count: int, folder: Path) -> dict[str, Cost]:
         measured([*step, "publish"], root, log)
     audits = {
         "audit diff": ["diff", "1", "2"],
-        "audit model": ["model", "2", "--rows", str(folder / "used.jsonl")],
+        "audit model": ["model", "2", "--rows", str(folder / f"used-{count}.jsonl")],
         "audit rater": ["rater", "r00007"],
         "audit file": ["file", files[1].name],
         "audit row": ["row", f"f-{count - 1:08d}"],
@@ -171,7 +175,7 @@ def step(name: str, root: Path, number: int) -> None:
     decide.write_manifest(folder)
     commit = workspace.commit(folder, number, previous, f"Round {number}")
     workspace.publish_tag(folder, places, number, None)
-    ledger.finish_round(number, state="published", decision="held", commit=commit)
+    ledger.record_round(number, commit=commit)
     ledger.settle(number, False, str(number), "0" * 64, expected=None)
 
 
@@ -197,6 +201,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--out", type=Path, default=Path("scale-benchmark.json"))
     parser.add_argument("--folder", type=Path, help="works here; default: a temporary folder")
+    parser.add_argument("--jobs", type=int, default=1, help="sizes at a time")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
@@ -206,7 +211,9 @@ def main() -> None:
         return
     folder = options.folder or Path(tempfile.mkdtemp(prefix="roundhouse-scale-"))
     folder.mkdir(parents=True, exist_ok=True)
-    costs = {count: play(count, folder) for count in [FIXED, *options.rows]}
+    sizes = [FIXED, *options.rows]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        costs = dict(zip(sizes, pool.map(lambda count: play(count, folder), sizes), strict=True))
     report(costs, options.out)
 
 

@@ -20,6 +20,8 @@ from prefect.states import Crashed
 from roundhouse import processes
 
 FLOW = "rlhf-round"
+#: Label of a run that has owned the rounds of a ledger.
+LEDGER = "roundhouse.ledger"
 #: A run gets this long from its submission to its first line (seconds).
 START = 60.0
 #: Prefect's runner puts the id of its flow run into the process's environment.
@@ -47,14 +49,37 @@ def end_dead(root: Path, but: UUID | None = None) -> list[str]:
         but: a run that is alive, namely our own.
     """
     with get_client(sync_client=True) as client:
-        found = client.read_flow_runs(
-            flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
-            flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": _OPEN}}}),
-        )
-        dead = [run for run in found if run.id != but and _is_dead(run, root)]
+        dead = [run for run in _open_runs(client) if run.id != but and _is_dead(run, root)]
         for run in dead:
             _end(client, run)
     return [run.name for run in dead]
+
+
+def end_lost(own: UUID, ledger: str) -> list[str]:
+    """Marks runs of other machines that have lost the rounds of a ledger; returns their names.
+
+    The caller is at the end of its round and owns the rounds still: a run that owned them before,
+    and had all this time to end, is gone with its machine.
+    """
+    with get_client(sync_client=True) as client:
+        began = client.read_flow_run(own).start_time
+        lost = [run for run in _open_runs(client) if began and _is_lost(run, own, ledger, began)]
+        for run in lost:
+            _end(client, run)
+    return [run.name for run in lost]
+
+
+def _open_runs(client: SyncPrefectClient) -> list[FlowRun]:
+    return client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": _OPEN}}}),
+    )
+
+
+def _is_lost(run: FlowRun, own: UUID, ledger: str, began: datetime) -> bool:
+    started = run.start_time
+    before = started is not None and started < began
+    return run.id != own and run.labels.get(LEDGER) == ledger and before
 
 
 def _is_dead(run: FlowRun, root: Path) -> bool:

@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.step import call_run, enter, leave_link, leave_table, step
+from flows.step import call_run, end_lost, enter, leave_link, leave_table, step
 from roundhouse.errors import Blocked, BusyError
 from roundhouse.rounds.begin import Request, Skipped, open_round, skip_busy
 from roundhouse.rounds.chronicle import Chronicle
@@ -59,7 +59,7 @@ def rlhf_round(
     page, mlflow = enter(request.root), None
     try:
         with open_round(request) as this, Chronicle(this, page=page) as chronicle:
-            call_run(this.tag)
+            call_run(this.tag, this.ledger.identity())
             try:
                 step("collect", chronicle.timed(collect), this)
                 step("snapshot", chronicle.timed(take_snapshot), this)
@@ -72,6 +72,7 @@ def rlhf_round(
             except Blocked as block:
                 record = chronicle.close("blocked", (f"{block.check}: {block}",))
             step("clean", after_round, this)
+            end_lost(this.ledger.identity())
             mlflow = chronicle.page
     except BusyError as busy:
         record = {"decision": "skipped", "reasons": [skip_busy(request, busy)]}

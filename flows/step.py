@@ -48,10 +48,17 @@ def enter(root: Path) -> str | None:
     return flow_run.ui_url if PREFECT_API_URL.value() else None
 
 
-def call_run(name: str) -> None:
-    """Gives the flow run that is at work a name; Prefect names it before the round has a number."""
+def call_run(name: str, ledger: str) -> None:
+    """Gives the flow run that is at work its round's name, and says whose rounds it owns."""
     with shown_only(), get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, name=name)
+        client.update_flow_run_labels(flow_run.id, {reconcile.LEDGER: ledger})
+
+
+def end_lost(ledger: str) -> None:
+    """Ends runs of machines that were lost; to be called while this run owns the rounds."""
+    with shown_only():
+        reconcile.end_lost(UUID(flow_run.id), ledger)
 
 
 def leave_link(number: int, page: str | None) -> None:

@@ -12,7 +12,10 @@ from roundhouse.errors import Blocked, RoundhouseError, masked
         ("postgresql://me:pass@db:5432/x is away", "postgresql://db:5432/x is away"),
         ("fatal: 'https://token@git.example/a.git/'", "fatal: 'https://git.example/a.git/'"),
         ("s3://key:p@ss@host and http://u:v@w", "s3://host and http://w"),
-        ("write to me@example.org, see file:///a/b@c", "write to me@example.org, see file:///a/b@c"),
+        (
+            "write to me@example.org, see file:///a/b@c",
+            "write to me@example.org, see file:///a/b@c",
+        ),
     ],
 )
 def test_addresses_lose_name_and_password_and_nothing_else(text: str, shown: str) -> None:

@@ -341,3 +341,23 @@ def test_a_panel_is_a_share_of_raters() -> None:
     assert share == pytest.approx(0.25, abs=0.02)
     none = SPLIT.model_copy(update={"judge_rater_share": 0.0})
     assert not any(feedback.on_panel(rater, none) for rater in raters)
+
+
+def test_a_prompt_has_the_side_that_it_always_had() -> None:
+    """Written down once: a change of these would train on what has measured."""
+    split = SplitSettings(
+        salt="roundhouse", judge_share=0.15, eval_share=0.1, judge_rater_share=0.25
+    )
+    keys = [feedback.prompt_key({"prompt": f"Prompt {number}"}) for number in range(40)]
+    found = "".join(feedback.side(key, split)[0] for key in keys)
+    assert found == "jttjtttjtjtettttttttjttjtttttettttttjett"
+    assert [n for n in range(40) if feedback.on_panel(f"r{n}", split)] == [
+        0,
+        1,
+        16,
+        21,
+        22,
+        33,
+        35,
+        36,
+    ]

@@ -111,3 +111,11 @@ def test_a_stage_declares_only_inputs_that_exist(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_commands_take_no_free_text(stage: str) -> None:
     assert PIPELINE["stages"][stage]["cmd"] == f"python -m tasks.{stage}"
+
+
+def test_no_setting_finds_a_way_into_a_command() -> None:
+    """`vars`, `foreach` and `${...}` would put settings into what DVC hands to a shell."""
+    assert "${" not in (PROJECT / "dvc.yaml").read_text(encoding="utf-8")
+    assert set(PIPELINE) == {"stages", "metrics"}
+    for stage, block in PIPELINE["stages"].items():
+        assert set(block) == {"cmd", "deps", "params", "outs"}, stage

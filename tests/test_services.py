@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sockets import listening
 
 from roundhouse import processes
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
+from tests.sockets import listening
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -179,6 +179,9 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
     assert (root / "stopped").exists()
     assert not (root / "signals").exists(), (root / "signals").read_text(encoding="utf-8")
     assert not (root / "outward.jsonl").exists(), (root / "outward.jsonl").read_text()
+    guarded = (root / "outward.jsonl.guarded").read_text(encoding="utf-8")
+    for program in ('"-m", "prefect", "server"', '"-m", "mlflow", "server"', "flows.serve"):
+        assert program in guarded
     for port in ports:
         socket.create_server(("127.0.0.1", port)).close()
 

@@ -45,6 +45,17 @@ def test_a_process_is_known_by_its_id_and_its_birth() -> None:
     assert reconcile._is_dead(run, ROOT)
 
 
+def test_a_run_that_owned_the_rounds_before_is_lost() -> None:
+    began = datetime.now(UTC)
+    fields = {"flow_id": uuid4(), "labels": {reconcile.LEDGER: "ours"}}
+    before = FlowRun.model_validate(fields | {"start_time": began - timedelta(hours=1)})
+    assert reconcile._is_lost(before, uuid4(), "ours", began)
+    assert not reconcile._is_lost(before, before.id, "ours", began)
+    assert not reconcile._is_lost(before, uuid4(), "another's", began)
+    later = before.model_copy(update={"start_time": began + timedelta(seconds=1)})
+    assert not reconcile._is_lost(later, uuid4(), "ours", began)
+
+
 def test_a_run_that_never_began_gets_a_while() -> None:
     assert not reconcile._is_dead(submitted(5), ROOT)
     assert not reconcile._is_dead(submitted(3600, Path("/another")), ROOT)

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.infra.team import Team, assembled
 
 from roundhouse.rounds.git import git
+from tests.infra.team import Team, assembled
 
 
 @pytest.fixture(scope="session")
 def team(
     make_checkout: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Team]:
-    """PostgreSQL, S3, Prefect and MLflow with accounts, and a bare git repository of tiny rounds."""
+    """PostgreSQL, S3, Prefect and MLflow with accounts, and a bare repository of tiny rounds."""
     pytest.importorskip("flask_wtf", reason="MLflow's accounts need flask-wtf (dev extra)")
     folder = tmp_path_factory.mktemp("team")
     hub = folder / "hub.git"

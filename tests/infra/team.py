@@ -9,7 +9,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,10 +19,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+
 from tests import postgres
 from tests.conftest import PROJECT
 from tests.s3 import S3
@@ -61,7 +62,8 @@ class Team:
         found = {name: self._here(str(value), checkout) for name, value in given.items()}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         home = self.folder / "home"
-        home.mkdir(exist_ok=True)
+        # Prefect makes its own folder in it, but not the folders above that.
+        (home / "prefect").mkdir(parents=True, exist_ok=True)
         guard = {"PYTHONPATH": str(PROJECT / "tests" / "offline"), "LC_ALL": "C.UTF-8"}
         log = {"ROUNDHOUSE_OFFLINE_LOG": str(self.folder / "outward.jsonl")}
         return {"PATH": path, "HOME": str(home), **guard, **log, **found}
@@ -81,10 +83,11 @@ class Team:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        own = {"PREFECT_WORKER_WEBSERVER_PORT": str(port), "ROUNDHOUSE_TEAM": name}
+        health = {"PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1"}
+        own = health | {"PREFECT_WORKER_WEBSERVER_PORT": str(port), "ROUNDHOUSE_TEAM": name}
         env = self.environment("worker", checkout) | own
         self.start(name, ["sh", str(INFRA / "start-worker.sh")], env, self.folder)
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"), 120, self.log(name))
+        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/health"), 300, self.log(name))
         return checkout
 
     def lose(self, name: str) -> None:
@@ -96,6 +99,18 @@ class Team:
                     os.kill(int(entry.parent.name), signal.SIGKILL)
             except (OSError, ProcessLookupError):
                 continue
+
+    def stop(self) -> None:
+        """Ends the servers and workers, but for PostgreSQL and S3."""
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     def roundhouse(self, checkout: Path, *arguments: str, **env: str) -> Any:
         """The command line in a worker's checkout; returns the finished process."""
@@ -136,6 +151,12 @@ class Team:
         """Where a process writes."""
         return self.folder / f"{name}.log"
 
+    @property
+    def outward(self) -> str:
+        """What any of the processes tried to reach outside this machine."""
+        found = self.folder / "outward.jsonl"
+        return found.read_text(encoding="utf-8") if found.exists() else ""
+
     def _here(self, value: str, checkout: Path | None) -> str:
         def filled(match: re.Match[str]) -> str:
             return self.values[match.group(1)]
@@ -148,7 +169,9 @@ class Team:
             "prefect:4200": f"127.0.0.1:{port['prefect']}",
             "127.0.0.1:4200": f"127.0.0.1:{port['prefect']}",
             "127.0.0.1:5000": f"127.0.0.1:{port['mlflow']}",
-            "/tmp/prefect": str(self.folder / "prefect-home" / (checkout.name if checkout else "-")),
+            "/tmp/prefect": str(
+                self.folder / "home" / "prefect" / (checkout.name if checkout else "-")
+            ),
             "/srv/roundhouse/checkout": str(checkout),
         }.items():
             value = value.replace(name, there)
@@ -163,15 +186,15 @@ def assembled(folder: Path, repository: Path) -> Iterator[Team]:
         s3 = stack.enter_context(served_s3(folder / "s3"))
         ports = {name: _free_port() for name in ("prefect", "mlflow")}
         team = Team(folder, repository, database, s3, _values(repository, database, s3), ports)
-        stack.callback(_end, team)
+        stack.callback(team.stop)
         _make_databases(team)
-        for name, where in (("prefect", "/api/ready"), ("mlflow", "/health")):
+        for name in ports:
             command = _command(team, name)
             bound = {"MLFLOW_HOST": "127.0.0.1", "MLFLOW_PORT": str(ports["mlflow"])}
             team.start(name, command, team.environment(name) | bound, folder)
         for name, where in (("prefect", "/api/ready"), ("mlflow", "/health")):
             address = f"http://127.0.0.1:{ports[name]}{where}"
-            wait_for(lambda address=address: _answers(address), 180, team.log(name))  # type: ignore[misc]
+            wait_for(partial(_answers, address), 180, team.log(name))
         yield team
 
 
@@ -235,19 +258,6 @@ def _command(team: Team, service: str) -> list[str]:
     command = [here.get(part, part) for part in command]
     command[0] = command[0].replace("/opt/roundhouse", str(INFRA))
     return ["sh", *command] if command[0].endswith(".sh") else command
-
-
-def _end(team: Team) -> None:
-    for process in reversed(team.processes):
-        if process.poll() is None:
-            process.terminate()
-    for process in team.processes:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    shutil.rmtree(team.folder / "s3", ignore_errors=True)
 
 
 def _answers(address: str) -> bool:

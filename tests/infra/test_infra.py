@@ -100,7 +100,7 @@ def test_what_the_server_extra_adds_is_pinned() -> None:
     wanted = {re.split(r"[<>=]", name)[0] for name in extra}
     pins = (INFRA / "server-constraints.txt").read_text(encoding="utf-8")
     constraints = REPOSITORY / "constraints.txt"
-    pins += constraints.read_text(encoding="utf-8") if constraints.exists() else "psycopg2-binary=="
+    pins += constraints.read_text(encoding="utf-8")
     pinned = {line.partition("==")[0].lower() for line in pins.splitlines()}
     assert wanted <= pinned
 

@@ -2,17 +2,18 @@
 
 import urllib.error
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
-from tests.infra.team import Team, call
 
 from roundhouse.errors import LedgerError, TrackingError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import LEDGER_VARIABLE
 from roundhouse.tracking import Tracker
+from tests.infra.team import Team, call
 
 WRONG = "team:not-the-password"
 
@@ -33,7 +34,7 @@ def test_prefect_and_mlflow_let_in_who_has_the_password(team: Team) -> None:
     good = f"{values['MLFLOW_ADMIN_USERNAME']}:{values['MLFLOW_ADMIN_PASSWORD']}"
     assert call(search, good, {"max_results": 5})["experiments"]
     for login in (WRONG, ""):
-        assert _refused(lambda login=login: call(search, login, {"max_results": 5})) == 401
+        assert _refused(partial(call, search, login, {"max_results": 5})) == 401
 
 
 def test_every_database_has_its_own_user_who_sees_no_other(team: Team) -> None:
@@ -58,8 +59,8 @@ def test_tracking_says_that_the_password_is_wrong(
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, env[name])
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert Tracker(env["MLFLOW_TRACKING_URI"]).round_run(1, {"tag": "round-0001"}, {})
+    assert Tracker(env["MLFLOW_TRACKING_URI"], "f" * 32).round_run(1, {"tag": "round-0001"}, {})
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-the-password")
     with pytest.raises(TrackingError) as refusal:
-        Tracker(env["MLFLOW_TRACKING_URI"]).round_run(2, {"tag": "round-0002"}, {})
+        Tracker(env["MLFLOW_TRACKING_URI"], "f" * 32).round_run(2, {"tag": "round-0002"}, {})
     assert "not-the-password" not in str(refusal.value)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from tests.postgres import served
 
 from roundhouse.ledger import Ledger
+from tests.postgres import served
 
 _SCHEMAS = itertools.count()
 

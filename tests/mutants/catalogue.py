@@ -168,7 +168,7 @@ DATA = (
     ),
     Mutant(
         "side salt changed", "feedback.py", "(salt + key)", "(salt + 'x' + key)",
-        "tests/test_feedback.py",
+        "tests/test_feedback.py::test_a_prompt_has_the_side_that_it_always_had",
     ),
     Mutant(
         "evaluation rows train the reward model", _REWARD, 'sides[row["side"]].append(_pair(row))',
@@ -218,8 +218,8 @@ DECIDING = (
     ),
     Mutant(
         "win-rate sides swapped", _EVAL,
-        'return win((answers["challenger"], scores["challenger"]), (answers[other], scores[other]))',
-        'return win((answers[other], scores[other]), (answers["challenger"], scores["challenger"]))',
+        'win((answers["challenger"], scores["challenger"]), (answers[other], scores[other]))',
+        'win((answers[other], scores[other]), (answers["challenger"], scores["challenger"]))',
         f"{_T_EVAL}::test_figures_of_a_table_by_hand",
     ),
     Mutant(

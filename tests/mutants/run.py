@@ -1,7 +1,7 @@
 """Runs tests against changed copies of the source: `python tests/mutants/run.py FOLDER < JSON`.
 
-Reads a list of mutants, prints one line of JSON for each: its name and the exit code of pytest (1: a
-test failed, as it should; 0: no test saw the fault). The heavy libraries are imported once, and
+Reads a list of mutants, prints one line of JSON for each: its name and the exit code of pytest (1:
+a test failed, as it should; 0: no test saw the fault). The heavy libraries are imported once, and
 every mutant has a process that is forked from there and imports the project from its own copy.
 """
 

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.judge import SOURCE, survivors
 

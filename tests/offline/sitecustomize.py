@@ -1,4 +1,4 @@
-"""Python imports this at start where its folder is on PYTHONPATH: nothing leaves, nothing unpickles.
+"""Python imports this at start where its folder is on PYTHONPATH: nothing leaves, no pickle loads.
 
 Every attempt to reach or look up a host that is not loopback is written to the file that
 ROUNDHOUSE_OFFLINE_LOG names, with the process that made it, and is refused. So is listening where

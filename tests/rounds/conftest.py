@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,15 +60,17 @@ def tracked_state(root: Path) -> dict[str, object]:
     }
 
 
+#: Drawn anew: the checkout has a copy of this file, in which it would be found.
+_DRAWN = uuid.uuid4().hex
 #: What stands in the environment and in private settings of who runs a round, and nowhere else.
 SECRETS = {
-    "AWS_SECRET_ACCESS_KEY": "s3cret-aws-4f1d",
-    "HF_TOKEN": "s3cret-hub-9b2c",
-    "MLFLOW_TRACKING_PASSWORD": "s3cret-mlflow-77aa",
-    "PREFECT_API_AUTH_STRING": "admin:s3cret-prefect-0e5d",
-    "PREFECT_SERVER_API_AUTH_STRING": "admin:s3cret-prefect-0e5d",
+    "AWS_SECRET_ACCESS_KEY": f"aws-{_DRAWN}",
+    "HF_TOKEN": f"hub-{_DRAWN}",
+    "MLFLOW_TRACKING_PASSWORD": f"mlflow-{_DRAWN}",
+    "PREFECT_API_AUTH_STRING": f"admin:prefect-{_DRAWN}",
+    "PREFECT_SERVER_API_AUTH_STRING": f"admin:prefect-{_DRAWN}",
 }
-DVC_SECRET = "s3cret-dvc-c3b1"
+DVC_SECRET = f"dvc-{_DRAWN}"
 
 
 @pytest.fixture(scope="session")

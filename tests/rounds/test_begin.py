@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from roundhouse.errors import BusyError, OvertakenError, SettingsError
-from roundhouse.rounds import begin
+from roundhouse.errors import BusyError, CheckoutError, OvertakenError, SettingsError
+from roundhouse.rounds import begin, git
 from roundhouse.rounds.begin import Request, Round, Skipped
 from tests.rounds.conftest import snapshot_and_publish
 
@@ -40,3 +40,14 @@ def test_prompts_may_not_change_sides_between_rounds(second: Round) -> None:
     before = len(second.ledger.rounds())
     _ask(root, "ppo.steps=3")
     assert len(second.ledger.rounds()) == before + 1
+
+
+def test_a_published_round_that_is_not_known_here_is_not_forgotten(second: Round) -> None:
+    """On another machine, without its tag, round 2 would begin anew from the first row."""
+    root, ledger = second.places.root, second.ledger
+    ledger.finish_round(1, state="finished", commit=git.git("rev-parse", "round-0001", cwd=root))
+    git.git("tag", "--delete", "round-0001", cwd=root)
+    before = len(ledger.rounds())
+    with pytest.raises(CheckoutError, match=r"round 1 is published, but .* has no tag round-0001"):
+        _ask(root)
+    assert len(ledger.rounds()) == before

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.conftest import outward_log, pickle_log
+from tests.rounds.conftest import DVC_SECRET, SECRETS, Played
 
 from roundhouse import gate, jsonl
 from roundhouse.gate import Decision
@@ -21,8 +23,6 @@ from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import process_environment
 from roundhouse.rounds.stages import STAGES
 from roundhouse.settings import load
-from tests.conftest import outward_log, pickle_log
-from tests.rounds.conftest import DVC_SECRET, SECRETS, Command, Played
 
 pytestmark = pytest.mark.round
 
@@ -77,21 +77,6 @@ def test_no_secret_is_kept_anywhere(played: Played) -> None:
     assert found == []
     told = json.dumps(played.records) + played.output
     assert not any(secret.decode() in told for secret in hidden)
-
-
-@pytest.mark.parametrize(
-    "command", [["rounds"], ["round"], ["resume", "1"], ["audit", "verify"], ["raters"]]
-)
-@pytest.mark.parametrize(
-    "where", ["postgresql+psycopg2://me:{}@127.0.0.1:1/db", "nonsense://me:{}@x"]
-)
-def test_a_ledger_that_cannot_be_reached_tells_no_password(
-    played: Played, roundhouse: Command, where: str, command: list[str]
-) -> None:
-    done = roundhouse(played.root, *command, ROUNDHOUSE_LEDGER_URL=where.format("s3cret-pg-51fe"))
-    assert done.returncode in (1, 2)
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "s3cret" not in done.stdout + done.stderr
 
 
 def _copy(played: Played, folder: Path) -> Round:

@@ -33,40 +33,33 @@ def copied(played: Played, tmp_path_factory: pytest.TempPathFactory) -> Played:
     there, here = str(played.root), str(root)
     with closing(sqlite3.connect(root / "state/mlflow/mlflow.db")) as database, database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            database.execute(
-                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (there, here)
-            )
+            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (there, here))
     return played._replace(root=root)
 
 
 @contextmanager
-def _sql(played: Played, database: str, *statements: str) -> Iterator[None]:
-    """Runs statements in one of the databases, and puts the rows back afterwards."""
-    path = played.places.state / database
-    with closing(sqlite3.connect(path)) as connection:
-        before = list(connection.iterdump())
+def _sql(played: Played, database: str, statement: str) -> Iterator[None]:
+    """Runs a statement in one of the databases, and puts its table back afterwards."""
+    table = statement.removeprefix("DELETE FROM ").removeprefix("UPDATE ").split()[0]
+    with closing(sqlite3.connect(played.places.state / database)) as connection:
+        rows = connection.execute(f"SELECT * FROM {table}").fetchall()
         with connection:
-            for statement in statements:
-                assert connection.execute(statement).rowcount, statement
+            assert connection.execute(statement).rowcount
     try:
         yield
     finally:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA foreign_keys = OFF")
-            tables = (
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-            )
-            for (table,) in connection.execute(tables).fetchall():
-                connection.execute(f'DELETE FROM "{table}"')
-            connection.executescript("\n".join(s for s in before if s.startswith("INSERT INTO")))
+        marks = ", ".join("?" * len(rows[0]))
+        with closing(sqlite3.connect(played.places.state / database)) as connection, connection:
+            connection.execute(f"DELETE FROM {table}")
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
 
-def _ledger(*statements: str) -> Tampering:
-    return lambda played: _sql(played, "ledger.db", *statements)
+def _ledger(statement: str) -> Tampering:
+    return lambda played: _sql(played, "ledger.db", statement)
 
 
-def _mlflow(*statements: str) -> Tampering:
-    return lambda played: _sql(played, "mlflow/mlflow.db", *statements)
+def _mlflow(statement: str) -> Tampering:
+    return lambda played: _sql(played, "mlflow/mlflow.db", statement)
 
 
 @contextmanager
@@ -117,9 +110,7 @@ def _artifact(gone: bool) -> Tampering:
     def tamper(played: Played) -> Any:
         copies = _copies(played)
         run = copies.versions("roundhouse")[1].run_id
-        (path,) = (played.places.state / "mlflow/artifacts").rglob(
-            f"{run}/artifacts/model/*.safetensors"
-        )
+        (path,) = (played.places.state / "mlflow/artifacts").rglob(f"{run}/artifacts/model/*.safetensors")
         return _bytes(path, None if gone else _flipped(path))
 
     return tamper
@@ -149,9 +140,7 @@ def _forged(played: Played, file: str, change: Callable[[Any], Any]) -> Iterator
     entries = git.git("ls-tree", old, cwd=played.root).splitlines()
     forged = [f"100644 blob {blob}\t{file}" if e.endswith(f"\t{file}") else e for e in entries]
     tree = git.git("mktree", cwd=played.root, stdin="\n".join(forged) + "\n")
-    commit = git.git(
-        "commit-tree", tree, "-p", f"{old}^1", "-p", f"{old}^2", "-m", "Round 2", cwd=played.root
-    )
+    commit = git.git("commit-tree", tree, "-p", f"{old}^1", "-p", f"{old}^2", "-m", "Round 2", cwd=played.root)
     ledger = _sql(played, "ledger.db", f"UPDATE round SET \"commit\" = '{commit}' WHERE number = 2")
     tag = f"UPDATE model_version_tags SET value = '{commit}' WHERE value = '{old}'"
     with _tag(played, commit), ledger, _sql(played, "mlflow/mlflow.db", tag):
@@ -213,7 +202,7 @@ TAMPERED: dict[str, tuple[Tampering, str, str]] = {
     "a version gone": (
         _mlflow(f"DELETE FROM model_version_tags {_SECOND}.ledger'"), "version 2", "missing",
     ),
-    "a data set": (_mlflow("UPDATE datasets SET digest = 'x'"), "version 2: data set", "x"),
+    "a data set": (_mlflow("UPDATE datasets SET digest = 'x' || digest"), "version 2: data set", "x"),
     "a figure of MLflow": (
         _mlflow("UPDATE latest_metrics SET value = 99 WHERE key = 'evaluate/kl'"),
         "version 2: figure evaluate/kl", "99.0 in MLflow",

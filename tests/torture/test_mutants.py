@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.judge import survivors
 

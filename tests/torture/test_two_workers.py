@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.infra.team import Team, assembled, wait_for
+from sqlalchemy import create_engine, text
 
 from roundhouse.ledger import Ledger
-from roundhouse.locations import LEDGER_VARIABLE
+from roundhouse.locations import LEDGER_VARIABLE, Locations
+from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import git, round_tags
+from tests.infra.team import Team, assembled, wait_for
+from tests.rounds.test_backup import follow
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1500)]
 
@@ -73,13 +76,17 @@ def test_a_round_runs_on_either_and_what_one_lost_the_other_finishes(
 
     with _ledger(team, two) as ledger:
         rows = {row.number: row for row in ledger.rounds()}
-        assert {number: row.state for number, row in rows.items()} == dict.fromkeys(rows, "finished")
+        assert {number: row.state for number, row in rows.items()} == dict.fromkeys(
+            rows, "finished"
+        )
         settled = Counter(made.round for made in ledger.decisions())
         assert settled == {1: 1, 2: 1, 3: 1}, "no round was decided twice"
         champion = ledger.champion()
     _audit(team, two)
     assert champion is not None, "tiny rounds pass the gate of the tests"
     _release(team, two, champion.round)
+    assert team.outward == ""
+    _lose_and_put_back(team, two)
     tally(rounds=3, lost=1, seconds=round(time.monotonic() - began))
 
 
@@ -104,3 +111,27 @@ def _release(team: Team, checkout: Path, champion: int) -> None:
     (one,) = json.loads(done.stdout)["findings"]
     assert "check its address and credentials" in one["problem"]
     assert "wrong" not in one["problem"]
+
+
+def _lose_and_put_back(team: Team, checkout: Path) -> None:
+    """Ledger and store are lost; what the page on backups says brings them back."""
+    database, url = team.database, team.environment("worker", checkout)[LEDGER_VARIABLE]
+    address = f"postgresql://{database.user}:{database.password}@127.0.0.1:{database.port}"
+    backup = team.folder / "backup"
+    backup.mkdir()
+    env = team.environment("worker", checkout) | {"BACKUP": str(backup), "DATABASES": address}
+    env["PATH"] = f"{database.programs}:{env['PATH']}"
+    follow("PostgreSQL and S3", checkout, env)
+    team.stop()
+    with create_engine(url).begin() as connection:
+        connection.execute(text("DROP TABLE feedback CASCADE"))
+    with pytest.MonkeyPatch.context() as patch:
+        team.s3.lend(patch)
+        store = stores(Locations(checkout))[-1]
+        for name in list(store.names()):
+            store.delete(name)
+    assert team.roundhouse(checkout, "audit", "verify").returncode == 1
+    follow("Put the servers back", checkout, env)
+    shutil.rmtree(checkout / "state" / "dvc" / "cache", ignore_errors=True)
+    found = _asked(team, checkout, "audit", "verify")
+    assert (found["rounds"], found["findings"]) == (3, [])

@@ -13,6 +13,7 @@ from roundhouse import acceptance, failpoints, model_folder
 from roundhouse import settings as settings_module
 from roundhouse.errors import (
     BusyError,
+    CheckoutError,
     OvertakenError,
     RoundhouseError,
     SettingsError,
@@ -20,7 +21,7 @@ from roundhouse.errors import (
 )
 from roundhouse.ledger import Ledger
 from roundhouse.ledger import Round as RoundRow
-from roundhouse.locations import Locations, tag_name
+from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import stages, workspace
@@ -189,6 +190,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     _check_base(places.root, settings.model)
     meet_others(places.root, settings)
     previous = last_tag(places.root)
+    _require_known_past(places.root, ledger, previous)
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
     text = workspace.settings_text(source, raw, changed=bool(request.overrides))
@@ -211,6 +213,16 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
     settings = _older(places.root, text, f"{folder.name}/{workspace.SETTINGS_FILE}")
     accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
+
+
+def _require_known_past(root: Path, ledger: Ledger, previous: str | None) -> None:
+    """A published round whose tag is not here would be forgotten, and its rows be used as new."""
+    last = max((row.number for row in ledger.rounds() if row.commit), default=0)
+    if last > (tag_number(previous) if previous else 0):
+        raise CheckoutError(
+            f"round {last} is published, but {root} has no tag {tag_name(last)}: set "
+            "publish.git_remote to the git remote that has it, or fetch it from there"
+        )
 
 
 def _refuse_moved_sides(root: Path, settings: Settings, previous: str | None) -> None:

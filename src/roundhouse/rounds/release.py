@@ -57,7 +57,9 @@ def choose(decisions: Sequence[Decision], now: Champion | None, number: int | No
         current = now.round if now else None
         found = [one for one in released if one.model_round == number != current]
     if not found:
-        wanted = f"round {number} was never the champion, or is it now" if number else "no earlier one"
+        wanted = (
+            f"round {number} was never the champion, or is it now" if number else "no earlier one"
+        )
         raise UsageError(f"nothing to put back: {wanted}; see `roundhouse rounds`")
     return found[-1]
 

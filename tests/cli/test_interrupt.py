@@ -1,0 +1,72 @@
+"""A Ctrl-C at the terminal, and an interrupt from elsewhere, reach the round's process once."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+#: Notes each interrupt, ends at the first and takes its time about it.
+ROUND = """
+import signal, sys, time
+from pathlib import Path
+noted = Path(sys.argv[1])
+signal.signal(signal.SIGINT, lambda *_: noted.open("a").write("x"))
+noted.touch()
+while not noted.read_text():
+    time.sleep(0.05)
+time.sleep(2)
+"""
+
+COMMAND = """
+import subprocess, sys
+from roundhouse.cli.rounds import _interrupt
+process = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
+while True:
+    try:
+        sys.exit(process.wait())
+    except KeyboardInterrupt:
+        _interrupt(process)
+"""
+
+
+def start(noted: Path, terminal: int | None = None) -> "subprocess.Popen[bytes]":
+    """The command, on a terminal of its own or on none."""
+
+    def take_terminal() -> None:
+        os.setsid()
+        if terminal is not None:
+            # Opening makes it the controlling terminal of the new session.
+            os.close(os.open(os.ttyname(terminal), os.O_RDWR))
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(noted), ROUND],
+        stdin=terminal if terminal is not None else subprocess.DEVNULL,
+        preexec_fn=take_terminal,
+    )
+    until = time.monotonic() + 60
+    while not noted.exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return process
+
+
+def test_from_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        process = start(tmp_path / "noted", theirs)
+        os.write(ours, b"\x03")
+        assert process.wait(60) == 0
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (tmp_path / "noted").read_text(encoding="utf-8") == "x"
+
+
+def test_from_a_script(tmp_path: Path) -> None:
+    process = start(tmp_path / "noted")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert (tmp_path / "noted").read_text(encoding="utf-8") == "x"
