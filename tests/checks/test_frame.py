@@ -1,5 +1,8 @@
 """Marks that need the whole collection."""
 
+import time
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -93,3 +96,33 @@ def test_first_is_the_answer_that_stood_first(rows: list[Row], split: SplitSetti
 def test_nothing_makes_an_empty_table(split: SplitSettings) -> None:
     assert frame({}, split).empty
     assert list(frame({1: []}, split).columns) == list(COLUMNS)
+
+
+def _long(count: int, size: int) -> Iterator[Row]:
+    for number in range(count):
+        text = f"{number} {'x' * size}"
+        row = {"id": f"f{number}", "kind": "comparison", "rater": "r1", "choice": 0}
+        row["created_at"] = "2026-01-31T16:00:00Z"
+        yield row | {"prompt": text, "responses": [f"{text} a", f"{text} b"]}
+
+
+def test_no_text_stays_in_memory(split: SplitSettings) -> None:
+    """60 MB of texts pass through; what stays is some hundred bytes a row."""
+    tracemalloc.start()
+    try:
+        table = frame({1: _long(1000, 20_000)}, split)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert table["prompt_length"].sum() > 15_000_000
+    assert peak < 4_000_000
+
+
+def test_time_grows_with_the_rows_and_not_their_square(split: SplitSettings) -> None:
+    def seconds(count: int) -> float:
+        started = time.process_time()
+        frame({1: _long(count, 100)}, split)
+        return time.process_time() - started
+
+    seconds(1000)
+    assert seconds(16_000) < 30 * max(0.005, seconds(2000))
