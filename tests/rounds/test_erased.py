@@ -47,6 +47,7 @@ def third(make_checkout: Callable[..., Path]) -> Round:
         give(ledger, f"bob-{number}", "bob")
         this = open_round(places, ledger, previous)
         snapshot_and_publish(this)
+        ledger.finish_round(this.number, state="over")
         previous = this.tag
     give(ledger, "ann-3", "ann")
     give(ledger, "bob-3", "bob")
@@ -162,6 +163,13 @@ def test_old_rows_go_when_a_round_begins(third: Round) -> None:
     assert (request.kind, request.report["rows"]) == ("retention", 6)
     assert [row["id"] for row in third.ledger.rows()] == ["new"]
     assert forget.forget_expired(third.places, 30) == []
+
+
+def test_a_round_that_is_published_by_half_is_finished_first(third: Round) -> None:
+    snapshot_and_publish(third)
+    with pytest.raises(UsageError, match="`roundhouse resume 3` first"):
+        forget.forget_rater(third.places, "ann", WHY)
+    assert Erasures(third.ledger).all() == []
 
 
 def test_no_round_is_at_work_meanwhile(third: Round) -> None:
