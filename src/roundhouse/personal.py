@@ -70,7 +70,7 @@ def kinds(row: Mapping[str, Any]) -> list[str]:
     >>> kinds({"prompt": "Write to ann@example.org, please."})
     ['e-mail']
     """
-    text = "\n".join(_texts([row[name] for name in FIELDS if name in row]))
+    text = "\n".join(part for name in FIELDS if name in row for part in _texts(row[name]))
     return sorted({one.kind for one in find(text)})
 
 
@@ -160,22 +160,20 @@ def _is_iban(shown: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-    elif isinstance(value, dict):
-        yield from _texts(value.get("content"))
+    """The texts of a field; what is nested deeper than a chat is no text of any row."""
+    for part in value if isinstance(value, list) else [value]:
+        text = part.get("content") if isinstance(part, dict) else part
+        if isinstance(text, str):
+            yield text
 
 
 def _replaced(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact(value)
     if isinstance(value, list):
-        return [_replaced(part) for part in value]
-    if isinstance(value, dict):
-        return {
-            name: _replaced(part) if name == "content" else part for name, part in value.items()
-        }
-    return value
+        return [_replaced_part(part) for part in value]
+    return _replaced_part(value)
+
+
+def _replaced_part(part: Any) -> Any:
+    if isinstance(part, dict) and isinstance(part.get("content"), str):
+        return part | {"content": redact(part["content"])}
+    return redact(part) if isinstance(part, str) else part

@@ -265,7 +265,7 @@ class PublishSettings(Block):
     """Where a finished round goes."""
 
     git_remote: str | None
-    """Git remote that gets the round's tag; none by default."""
+    """Git remote that rounds fetch earlier tags from and push their own to; none by default."""
     model_name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_-]+$")]
     """Name of the registered model in MLflow."""
 

@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Team:
     values: dict[str, str]
     ports: dict[str, int]
     processes: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
 
     def environment(self, service: str, checkout: Path | None = None) -> dict[str, str]:
         """What compose.yaml sets for a service, with addresses on this machine."""
@@ -78,6 +80,7 @@ class Team:
 
     def worker(self, name: str) -> Path:
         """Starts a worker as its container would; returns its checkout once it is there."""
+        self.workers.append(name)
         checkout = self.folder / name
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -110,6 +113,9 @@ class Team:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        # A flow run has a session of its own, and may outlive its worker.
+        for name in self.workers:
+            self.lose(name)
 
     def roundhouse(self, checkout: Path, *arguments: str, **env: str) -> Any:
         """The command line in a worker's checkout; returns the finished process."""
@@ -193,7 +199,7 @@ def assembled(folder: Path, repository: Path) -> Iterator[Team]:
             team.start(name, command, team.environment(name) | bound, folder)
         for name, where in (("prefect", "/api/ready"), ("mlflow", "/health")):
             address = f"http://127.0.0.1:{ports[name]}{where}"
-            wait_for(lambda address=address: _answers(address), 180, team.log(name))  # type: ignore[misc]
+            wait_for(partial(_answers, address), 180, team.log(name))
         yield team
 
 

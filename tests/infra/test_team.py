@@ -2,6 +2,7 @@
 
 import urllib.error
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def test_prefect_and_mlflow_let_in_who_has_the_password(team: Team) -> None:
     good = f"{values['MLFLOW_ADMIN_USERNAME']}:{values['MLFLOW_ADMIN_PASSWORD']}"
     assert call(search, good, {"max_results": 5})["experiments"]
     for login in (WRONG, ""):
-        assert _refused(lambda login=login: call(search, login, {"max_results": 5})) == 401
+        assert _refused(partial(call, search, login, {"max_results": 5})) == 401
 
 
 def test_every_database_has_its_own_user_who_sees_no_other(team: Team) -> None:

@@ -26,8 +26,7 @@ RATER = "77-rehtaefllikq"[::-1]
 ROW = "-wollahsllikq"[::-1]
 #: Words that nobody else and no program says.
 WORDS = tuple(
-    word[::-1]
-    for word in ("trowelbbiz", "tsiuqonram", "enavrednulp", "ebmocretxo", "elbbirghsuh")
+    word[::-1] for word in ("trowelbbiz", "tsiuqonram", "enavrednulp", "ebmocretxo", "elbbirghsuh")
 )
 
 

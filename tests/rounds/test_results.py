@@ -55,6 +55,7 @@ def test_too_little_feedback_is_skipped_and_takes_no_number(
         (("--params", "none.yaml"), 2, "no such settings file"),
         (("--set", "model.base=./none"), 2, "no such model folder"),
         (("--accept", "x"), 2, "--accept needs --why TEXT"),
+        (("--accept", "saftey", "--why", "x"), 2, "no check that a person can accept"),
     ],
 )
 def test_a_round_that_cannot_start_says_why(

@@ -70,6 +70,14 @@ def test_the_end_waits_no_longer_than_one_more_try(sender: Sender) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_what_cannot_wait_goes_first(sender: Sender) -> None:
+    arrived = threading.Event()
+    with sender.held():
+        sender.send("stage", arrived.set)
+        assert not arrived.wait(0.3)
+    assert arrived.wait(10)
+
+
 def test_a_mistake_of_ours_costs_no_round(sender: Sender, warnings: list[str]) -> None:
     sender.send("broken", lambda: 1 / 0)
     assert sender.wait(10) == ["broken"]

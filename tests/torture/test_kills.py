@@ -11,7 +11,7 @@ from tests.rounds.conftest import Command, tracked_state
 pytestmark = pytest.mark.torture
 
 #: Rounds, and the deaths that each is to die.
-ROUNDS, DEATHS = 20, 11
+ROUNDS, DEATHS = 8, 28
 
 
 @pytest.fixture(scope="session")

@@ -76,25 +76,24 @@ def test_a_round_runs_on_either_and_what_one_lost_the_other_finishes(
 
     with _ledger(team, two) as ledger:
         rows = {row.number: row for row in ledger.rounds()}
-        assert {number: row.state for number, row in rows.items()} == dict.fromkeys(
-            rows, "finished"
-        )
+        states = {number: row.state for number, row in rows.items()}
+        assert states == dict.fromkeys([1, 2, 3], "published")
         settled = Counter(made.round for made in ledger.decisions())
         assert settled == {1: 1, 2: 1, 3: 1}, "no round was decided twice"
         champion = ledger.champion()
-    _audit(team, two)
+    _audit(team, two, rounds=3)
     assert champion is not None, "tiny rounds pass the gate of the tests"
     _release(team, two, champion.round)
     assert team.outward == ""
-    _lose_and_put_back(team, two)
+    _lose_and_put_back(team, two, rounds=3)
     tally(rounds=3, lost=1, seconds=round(time.monotonic() - began))
 
 
-def _audit(team: Team, checkout: Path) -> None:
+def _audit(team: Team, checkout: Path, rounds: int) -> None:
     """Everything is checked in S3, from a clone that has none of the first round's bytes."""
     found = _asked(team, checkout, "audit", "verify")
-    assert (found["rounds"], found["findings"]) == (3, [])
-    shutil.rmtree(checkout / "state" / "dvc" / "cache")
+    assert (found["rounds"], found["findings"]) == (rounds, [])
+    shutil.rmtree(checkout / "state" / "dvc" / "cache", ignore_errors=True)
     found = _asked(team, checkout, "audit", "verify")
     assert found["findings"] == []
     assert _asked(team, checkout, "audit", "round", "1")["rows"]["used"] > 0
@@ -113,7 +112,7 @@ def _release(team: Team, checkout: Path, champion: int) -> None:
     assert "wrong" not in one["problem"]
 
 
-def _lose_and_put_back(team: Team, checkout: Path) -> None:
+def _lose_and_put_back(team: Team, checkout: Path, rounds: int) -> None:
     """Ledger and store are lost; what the page on backups says brings them back."""
     database, url = team.database, team.environment("worker", checkout)[LEDGER_VARIABLE]
     address = f"postgresql://{database.user}:{database.password}@127.0.0.1:{database.port}"
@@ -123,8 +122,10 @@ def _lose_and_put_back(team: Team, checkout: Path) -> None:
     env["PATH"] = f"{database.programs}:{env['PATH']}"
     follow("PostgreSQL and S3", checkout, env)
     team.stop()
-    with create_engine(url).begin() as connection:
+    engine = create_engine(url)
+    with engine.begin() as connection:
         connection.execute(text("DROP TABLE feedback CASCADE"))
+    engine.dispose()
     with pytest.MonkeyPatch.context() as patch:
         team.s3.lend(patch)
         store = stores(Locations(checkout))[-1]
@@ -134,4 +135,4 @@ def _lose_and_put_back(team: Team, checkout: Path) -> None:
     follow("Put the servers back", checkout, env)
     shutil.rmtree(checkout / "state" / "dvc" / "cache", ignore_errors=True)
     found = _asked(team, checkout, "audit", "verify")
-    assert (found["rounds"], found["findings"]) == (3, [])
+    assert (found["rounds"], found["findings"]) == (rounds, [])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from roundhouse import jsonl, report
+from roundhouse import acceptance, jsonl, report
 from roundhouse.cli.output import add, here, show, whole_number
 from roundhouse.environment import environment, import_path
 from roundhouse.errors import NoLedgerError, RoundhouseError, TrackingError, UsageError
@@ -64,6 +64,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _round(options: argparse.Namespace) -> int:
     if options.accept and not options.why.strip():
         raise UsageError("--accept needs --why TEXT: the reason is kept with the round")
+    acceptance.require(options.accept)
     request = {
         "params": options.params,
         "overrides": options.overrides,

@@ -29,11 +29,11 @@ class Erasures:
     """The requests of one ledger. Every method is one transaction, but for `rows` and `expired`."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
 
     def all(self) -> list[Erasure]:
         """Every request, in order."""
-        with self._ledger._reading() as connection:
+        with self.ledger._reading() as connection:
             return [_record(row) for row in connection.execute(_ALL)]
 
     def unfinished(self) -> list[Erasure]:
@@ -46,7 +46,7 @@ class Erasures:
         Raises:
             UsageError: the ledger has nothing of this rater.
         """
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             lock_head(connection)
             salt = _salt(connection)
             subject = forgotten.digest(salt, "rater", rater)
@@ -71,7 +71,7 @@ class Erasures:
         Raises:
             UsageError: the ledger has no row of this id.
         """
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             lock_head(connection)
             salt = _salt(connection)
             subject = forgotten.digest(salt, "id", id)
@@ -92,7 +92,7 @@ class Erasures:
         seqs = set(self._before(created_at))
         if not seqs:
             return None
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             lock_head(connection)
             salt = _salt(connection)
             subject = forgotten.digest(salt, "content", created_at)
@@ -107,7 +107,7 @@ class Erasures:
             query = select(_FEEDBACK.seq, _FEEDBACK.row).where(
                 _FEEDBACK.erasure == id, _FEEDBACK.row.is_not(None), _FEEDBACK.seq > after
             )
-            with self._ledger._reading() as connection:
+            with self.ledger._reading() as connection:
                 page = connection.execute(query.order_by(_FEEDBACK.seq).limit(PAGE)).all()
             if not page:
                 return
@@ -118,7 +118,7 @@ class Erasures:
         """Whom a rater's request forgets, as far as the ledger still knows."""
         columns = ((_FEEDBACK.rater, _FEEDBACK.erasure), (_QUARANTINE.rater, _QUARANTINE.erasure))
         found: set[str] = set()
-        with self._ledger._reading() as connection:
+        with self.ledger._reading() as connection:
             request = connection.execute(_ALL.where(_ERASURE.id == id)).one()
             for name, erasure in columns:
                 query = select(name).where(erasure == id, name.is_not(None)).distinct()
@@ -132,7 +132,7 @@ class Erasures:
     def mark_lines(self, id: int, bears: Callable[[bytes], bool]) -> int:
         """Marks quarantined lines, or parts of long ones, that bear a mark; returns all marked."""
         parts = schema.quarantine_part.c
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             free = select(_QUARANTINE.id, _QUARANTINE.raw).where(_QUARANTINE.erasure.is_(None))
             found = {line.id for line in connection.execute(free) if bears(line.raw)}
             pieces = connection.execute(select(parts.quarantine, parts.raw))
@@ -143,7 +143,7 @@ class Erasures:
 
     def report(self, id: int, **found: Any) -> None:
         """Adds to a request's report; dictionaries are joined, all else is replaced."""
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             report = _one(connection, id).report
             for name, value in found.items():
                 report[name] = report.get(name, {}) | value if isinstance(value, dict) else value
@@ -152,7 +152,7 @@ class Erasures:
 
     def clear(self, id: int) -> None:
         """Empties the marked rows and quarantined lines; digests, chain and counts stay."""
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             connection.execute(
                 update(schema.feedback)
                 .where(_FEEDBACK.erasure == id)
@@ -174,13 +174,13 @@ class Erasures:
         Raises:
             LedgerError: a reader keeps the old pages alive; say it again once it has ended.
         """
-        with worded(self._ledger._shown):
-            compact(self._ledger._engine)
+        with worded(self.ledger._shown):
+            compact(self.ledger._engine)
 
     def finish(self, id: int) -> Erasure:
         """Records that every place is clear."""
         values = {"finished_at": now()}
-        with self._ledger._writing() as connection:
+        with self.ledger._writing() as connection:
             connection.execute(update(schema.erasure).where(_ERASURE.id == id).values(values))
             return _one(connection, id)
 
@@ -191,7 +191,7 @@ class Erasures:
             query = select(_FEEDBACK.seq, _FEEDBACK.row).where(
                 _FEEDBACK.seq > after, _FEEDBACK.erasure.is_(None)
             )
-            with self._ledger._reading() as connection:
+            with self.ledger._reading() as connection:
                 page = connection.execute(query.order_by(_FEEDBACK.seq).limit(PAGE)).all()
             if not page:
                 return

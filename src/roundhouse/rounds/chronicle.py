@@ -58,7 +58,7 @@ class Chronicle:
 
     def __enter__(self) -> Self:
         self.progress.say(f"round {self.round.number} in {self.round.workspace}")
-        # One round at a time holds the lock, so that any other run that claims to be at work is dead.
+        # One round at a time holds the lock: any other run that claims to be at work is dead.
         self.sender.send("the dead", partial(self.tracker.reconcile, (self.round.number,)))
         self.sender.send("the champion", self._show_champion)
         self.sender.send("the round", self._begin)
@@ -121,7 +121,9 @@ class Chronicle:
             TrackingError: the registry is away; the message says what is done and what is not.
         """
         try:
-            return self.timed(publish)(self.round, decision, self.tracker, self._registered_run())
+            with self.sender.held():
+                run_id = self._registered_run()
+                return self.timed(publish)(self.round, decision, self.tracker, run_id)
         except TrackingError as error:
             number = self.round.number
             raise TrackingError(

@@ -40,6 +40,10 @@ def clear_stores(
         except RemoteError as error:
             problems.append(str(error))
     models, partitions = _listed(holders)
+    # What is left of a partition is one too, though no list has it.
+    partitions |= {
+        one.to for name, one in erased.replaced(erasures.ledger).items() if one.to and name in partitions
+    }
     for name in sorted(holders):
         if name.endswith(".dir") or name in models:
             continue

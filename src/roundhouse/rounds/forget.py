@@ -178,7 +178,18 @@ def _rounds_held(places: Locations) -> Iterator[Ledger]:
         Ledger.open(places.ledger_url, expected=has_history(places), create=False) as ledger,
         ledger.owned(who(_PURPOSE)),
     ):
+        _refuse_half_published(places, ledger)
         yield ledger
+
+
+def _refuse_half_published(places: Locations, ledger: Ledger) -> None:
+    """A round that has its tag and no decision yet needs its bytes as they are to be finished."""
+    tags = round_tags(places.root)
+    for row in ledger.rounds():
+        if row.state in ("open", "abandoned") and row.number in tags:
+            raise UsageError(
+                f"round {row.number} is published by half: `roundhouse resume {row.number}` first"
+            )
 
 
 def _given(why: str) -> str:

@@ -117,11 +117,14 @@ class Marks:
                         self._weak.add(one)
 
     def _json(self, text: str) -> str | None:
-        """JSON, or lines of JSON, without the marks; None for what is neither."""
+        """Lines of JSON, or JSON, without the marks; None for what is neither."""
+        lines = self._json_lines(text)
+        if lines is not None:
+            return lines
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            return self._json_lines(text)
+            return None
         if not isinstance(value, dict | list):
             return None
         kept = self._pruned(value, "", record=False)

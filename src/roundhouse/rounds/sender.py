@@ -6,7 +6,8 @@ first, until the round is over; what is left then is made up for later from the 
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from roundhouse.errors import TrackingError
@@ -35,7 +36,7 @@ class Sender:
         self._waiting: dict[str, Job] = {}
         self._failed: set[str] = set()
         self._changed = threading.Condition()
-        self._closed = False
+        self._closed = self._held = False
         self._thread: threading.Thread | None = None
 
     def send(self, name: str, work: Callable[[], object], lasting: bool = True) -> None:
@@ -64,6 +65,20 @@ class Sender:
                 self._changed.wait(left)
             return list(self._waiting)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Starts no job while the block runs: MLflow is asked for what cannot wait."""
+        self._hold(True)
+        try:
+            yield
+        finally:
+            self._hold(False)
+
+    def _hold(self, held: bool) -> None:
+        with self._changed:
+            self._held = held
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Ends the thread after the job at work; what waits is dropped."""
         with self._changed:
@@ -78,7 +93,7 @@ class Sender:
                 if self._waiting and self._failed >= self._waiting.keys():
                     self._changed.wait(RETRY)
                     self._failed.clear()
-                while not self._waiting and not self._closed:
+                while (self._held or not self._waiting) and not self._closed:
                     self._changed.wait()
                 if self._closed:
                     return
@@ -95,7 +110,7 @@ class Sender:
     def _arrives(self, job: Job) -> bool:
         try:
             job.work()
-        # Any failure at all: this thread must live on, and the round end, whatever its picture does.
+        # Any failure at all: this thread must live on, and the round end, with or without it.
         except Exception as error:
             if not self._warned:
                 reason = str(error) if isinstance(error, TrackingError) else repr(error)

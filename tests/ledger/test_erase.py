@@ -1,0 +1,156 @@
+"""Requests to erase, in the ledger on each database."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from roundhouse.errors import UsageError
+from roundhouse.ledger import Candidate, Erasures, Ledger, Rejected
+from roundhouse.ledger.records import Entry
+
+WHY = "asked by letter"
+
+
+def row(id: str, rater: str = "ann", at: str = "2026-01-01T00:00:00Z", **more: Any) -> Candidate:
+    """A demonstration on its way in."""
+    fields = {"id": id, "kind": "demonstration", "prompt": "P", "response": f"says {id}"}
+    return Candidate(1, fields | {"rater": rater, "created_at": at} | more, b"")
+
+
+def take(ledger: Ledger, *entries: Entry, name: str = "f") -> dict[str, int]:
+    """Takes entries in and returns the counts."""
+    counts, _ = ledger.append(ledger.start_batch(name, "jsonl"), entries)
+    return counts._asdict()
+
+
+def ids(ledger: Ledger) -> list[str]:
+    """The rows that readers see."""
+    return [one["id"] for one in ledger.rows()]
+
+
+def everything(url: str) -> str:
+    """All cells of all tables."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        names = (
+            "feedback", "quarantine", "quarantine_part", "batch", "override", "erasure",
+            "forgotten", "decision",
+        )  # fmt: skip
+        found = [connection.execute(text(f"SELECT * FROM {name}")).all() for name in names]
+    engine.dispose()
+    cells = [cell for table in found for line in table for cell in line]
+    # One driver hands bytes out as they are, the other a view on them.
+    cells = [bytes(cell) if isinstance(cell, memoryview) else cell for cell in cells]
+    return repr(cells)
+
+
+def forget(ledger: Ledger, request: int) -> None:
+    """What is done once the other places are clear."""
+    erasures = Erasures(ledger)
+    erasures.clear(request)
+    erasures.compact()
+    erasures.finish(request)
+
+
+def test_a_rater_leaves_no_name_and_a_chain_that_holds(ledger: Ledger, url: str) -> None:
+    lines = [Rejected(n, "not_json", "m", raw) for n, raw in enumerate(
+        (b'{"who": "ann", "x": 1}', b"7,ann,3", b'{"rater": "ann', b"joanna,annie")
+    )]  # fmt: skip
+    lines.append(Rejected(9, "wrong_type", "m", b"without a name", rater="ann"))
+    lines.append(Rejected(10, "too_large", "m", b"long", more=[b'"rater":"ann"', b"..."]))
+    take(ledger, row("a"), row("b", "bob"), row("c"), *lines, name="ann-week-1.jsonl")
+    ledger.add_override(None, "ann", "watch", "ann is tired", kind="rater")
+    before = ledger.chain(3)
+    request = Erasures(ledger).forget_rater("ann", "ann asked")
+    assert ids(ledger) == ["b"], "hidden from the request on"
+    assert ledger.row("a") is None
+    assert [seq for seq, _ in Erasures(ledger).rows(request.id)] == [1, 3]
+    assert Erasures(ledger).raters(request.id) == {"ann"}
+    forget(ledger, request.id)
+    left = everything(url)
+    assert "'ann" not in left
+    assert "ann'" not in left
+    assert "joanna,annie" in left
+    assert "[erased] asked" in left
+    assert "[erased]-week-1.jsonl" in left
+    found = ledger.verify_chain()
+    assert (found.rows, found.erased, found.chain) == (3, 2, before)
+    assert ledger.counts()._asdict() == {
+        "received": 9, "accepted": 3, "duplicate": 0, "quarantined": 6
+    }  # fmt: skip
+
+
+def test_what_was_forgotten_is_refused_without_a_trace(ledger: Ledger, url: str) -> None:
+    take(ledger, row("a"), row("b", "bob"))
+    forget(ledger, Erasures(ledger).forget_rater("ann", WHY).id)
+    forget(ledger, Erasures(ledger).forget_row("b", WHY).id)
+    counts = take(
+        ledger,
+        row("a"),
+        row("new"),
+        row("b", "bob"),
+        row("b", "carl", response="another text"),
+        row("b2", "carl", supersedes="b"),
+        row("content", "bob", response="says b"),
+        Rejected(7, "not_json", "m", b'{"rater": "ann", '),
+        Rejected(8, "not_json", "m", b"x", rater="ann"),
+        row("ok", "bob"),
+        Rejected(9, "not_json", "m", b"kept"),
+        name="export-ann.jsonl",
+    )
+    assert counts == {"received": 10, "accepted": 1, "duplicate": 0, "quarantined": 9}
+    assert ids(ledger) == ["ok"]
+    lines = list(ledger.quarantined())
+    assert [line.code for line in lines].count("forgotten") == 8
+    assert {line.raw for line in lines} == {b"", b"kept"}
+    assert "ann" not in everything(url)
+
+
+def test_a_request_is_made_once_and_needs_something_to_forget(ledger: Ledger) -> None:
+    take(ledger, row("a"))
+    first = Erasures(ledger).forget_rater("ann", WHY)
+    assert Erasures(ledger).forget_rater("ann", "again") == first
+    assert Erasures(ledger).unfinished() == [first]
+    for ask in (Erasures(ledger).forget_rater, Erasures(ledger).forget_row):
+        with pytest.raises(UsageError):
+            ask("nobody", WHY)
+    assert len(Erasures(ledger).all()) == 1
+    assert take(ledger, row("d"))["quarantined"] == 1, "refused before it is finished"
+
+
+def test_versions_of_a_row_go_together(ledger: Ledger) -> None:
+    take(
+        ledger,
+        row("a", "ann"),
+        row("b", "bob", supersedes="a"),
+        row("c", "carl", supersedes="b"),
+        row("d", "bob"),
+        row("e", "ann", supersedes="d"),
+    )
+    Erasures(ledger).forget_row("b", WHY)
+    assert ids(ledger) == ["d", "e"]
+    Erasures(ledger).forget_rater("ann", WHY)
+    assert ids(ledger) == ["d"], "what ann replaced is bob's"
+
+
+def test_old_rows_by_their_own_time(ledger: Ledger) -> None:
+    take(
+        ledger, row("a"), row("b", at="2026-01-02T00:00:00.5Z"), row("c", at="2026-01-03T00:00:00Z")
+    )
+    assert Erasures(ledger).forget_before("2026-01-01T00:00:00Z", WHY) is None
+    request = Erasures(ledger).forget_before("2026-01-02T00:00:01Z", WHY)
+    assert request is not None
+    assert ids(ledger) == ["c"]
+    assert Erasures(ledger).raters(request.id) == set(), "nobody's name goes by age"
+
+
+def test_a_report_grows(ledger: Ledger) -> None:
+    take(ledger, row("a"))
+    erasures = Erasures(ledger)
+    key = erasures.forget_rater("ann", WHY).id
+    erasures.report(key, rows=1, replaced={"x": {"rows": 0}})
+    erasures.report(key, rows=2, replaced={"y": {"rows": 1}})
+    assert erasures.finish(key).report == {
+        "rows": 2, "replaced": {"x": {"rows": 0}, "y": {"rows": 1}}
+    }  # fmt: skip
