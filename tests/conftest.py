@@ -47,6 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("round"):
             item.add_marker(pytest.mark.xdist_group("round"))
+            # They take a minute or two where the machine is free.
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +100,7 @@ def roundhouse() -> Callable[..., subprocess.CompletedProcess[str]]:
             env=command_environment(root) | env,
             capture_output=True,
             text=True,
-            timeout=540,
+            timeout=1500,
             check=False,
         )
 

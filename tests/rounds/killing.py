@@ -125,7 +125,7 @@ def play(
             struck.append(f"{kill.place} {kill.target} {kill.action}")
         check_always(root)
     if finish and not _finished(root):
-        assert _command(root, env).wait(540) == 0, (root / "state" / "kill.log").read_text()
+        assert _command(root, env).wait(1500) == 0, (root / "state" / "kill.log").read_text()
     return struck
 
 
@@ -142,7 +142,7 @@ def _run_into(root: Path, kill: Kill, env: Mapping[str, str]) -> bool:
             time.sleep(0.05)
         if process.poll() is None:
             _strike(root, kill.target, process)
-    code = process.wait(540)
+    code = process.wait(1500)
     if kill.action in ("full", "io") and once.exists():
         _said_so(root, code)
     return once.exists()
@@ -165,7 +165,7 @@ def without_remote(root: Path, env: Mapping[str, str] = {}) -> None:
     if remote.exists():
         remote.rename(kept)
     remote.write_text("not a folder", encoding="utf-8")
-    code = _command(root, env).wait(540)
+    code = _command(root, env).wait(1500)
     said = (root / "state" / "kill.log").read_text(encoding="utf-8")
     remote.unlink()
     if kept.exists():

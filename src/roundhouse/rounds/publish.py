@@ -3,7 +3,8 @@
     1. dvc push        the bytes
     2. commit and tag  what names the bytes
     3. registry        a model version that names the tag
-    4. decision row    the champion, by one conditional update in the ledger
+    4. decision row    the champion, by one conditional update in the ledger, after the model that
+                       the remote gives out has loaded and answered in a fresh process
     5. tag and alias   MLflow's picture of the decision and of the champion
 
 Each step finds out whether it was done already, so a publish that was killed is simply run again.
@@ -22,9 +23,12 @@ from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import DECISION_FILE, MODEL
 from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.git import show
+from roundhouse.rounds.release import answers_as_published
 from roundhouse.tracking import Tracker
 
 CHAMPION_CHANGED = "champion-changed"
+#: The published bytes did not load and answer.
+UNUSABLE = "published-model"
 #: Longest description of a version that MLflow keeps, in characters.
 DESCRIPTION = 5000
 
@@ -112,18 +116,32 @@ def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | N
 
 def _settle(this: Round, decision: Decision, version: str) -> Published:
     """Writes the decision row; a release whose champion changed meanwhile is held instead."""
-    frozen = inputs_module.read(this.workspace)
+    made = next((row for row in this.ledger.decisions() if row.round == this.number), None)
+    if made:
+        promoted = made.action == "promote"
+        return _published(version, promoted, () if promoted else tuple(made.why.split("; ")))
+    frozen, now = inputs_module.read(this.workspace), this.ledger.champion()
     expected = frozen.champion.decision if frozen and frozen.champion else None
     promote, reasons = decision.outcome == "promoted", decision.failed
-    before = [made.action for made in this.ledger.decisions() if made.round == this.number]
-    if promote and before == ["hold"]:
-        promote, reasons = False, (*reasons, CHAMPION_CHANGED)
+    current = expected == (now.decision if now else None)
+    if promote and current and not _answers(this, decision):
+        promote, reasons = False, (*reasons, UNUSABLE)
     try:
         _write_row(this, decision, version, promote, reasons, expected)
     except ChampionChangedError:
         promote, reasons = False, (*reasons, CHAMPION_CHANGED)
         _write_row(this, decision, version, promote, reasons, expected)
-    return Published(version, "promoted" if promote else "held", reasons)
+    return _published(version, promote, reasons)
+
+
+def _published(version: str, promoted: bool, reasons: tuple[str, ...]) -> Published:
+    return Published(version, "promoted" if promoted else "held", reasons)
+
+
+def _answers(this: Round, decision: Decision) -> bool:
+    """Whether what the remote gives out, and nothing else, loads in a fresh process and answers."""
+    sha256, probe = str(decision.bound["model"]), this.settings.probes[0]
+    return answers_as_published(this.places, this.number, sha256, probe).passed
 
 
 def _write_row(

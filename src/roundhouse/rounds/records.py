@@ -15,7 +15,7 @@ from roundhouse.rounds import objects
 from roundhouse.rounds.git import git, show
 from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.inputs import Inputs
-from roundhouse.rounds.publish import CHAMPION_CHANGED
+from roundhouse.rounds.publish import CHAMPION_CHANGED, UNUSABLE
 from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.stages import STAGES
 from roundhouse.rounds.workspace import DATA_POINTER
@@ -130,7 +130,8 @@ def decision(committed: Mapping[str, Any], made: Decision | None) -> Iterator[Pr
     if made.sha256 != committed["bound"]["model"]:
         text = f"about model {made.sha256}, decided was {committed['bound']['model']}"
         yield Problem("decision", "ledger", text)
-    overtaken = made.action == "hold" and CHAMPION_CHANGED in made.why
+    later = (CHAMPION_CHANGED, UNUSABLE)
+    overtaken = made.action == "hold" and any(reason in made.why for reason in later)
     said = "promote" if committed["outcome"] == "promoted" else "hold"
     if made.action != said and not overtaken:
         yield Problem("decision", "ledger", f"{made.action}, though decided was {committed['outcome']}")
