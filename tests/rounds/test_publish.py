@@ -9,9 +9,8 @@ from roundhouse import jsonl
 from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.gate import Decision
 from roundhouse.ledger import Round
-from roundhouse.rounds import audit, snapshot
-from roundhouse.rounds import begin
-from roundhouse.rounds.decide import DECISION_FILE, MODEL
+from roundhouse.rounds import audit, begin, snapshot
+from roundhouse.rounds.decide import DECISION_FILE, MANIFEST_FILE, MODEL
 from roundhouse.rounds.publish import publish
 from roundhouse.tracking import Tracker
 
@@ -43,11 +42,14 @@ def decided(second: begin.Round) -> Decision:
     (second.workspace / MODEL).mkdir(parents=True)
     decision = Decision("promoted", (), {"model": "a" * 64})
     jsonl.write_json(second.workspace / DECISION_FILE, decision.record())
+    jsonl.write_json(second.workspace / MANIFEST_FILE, {})
     (second.workspace / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n", encoding="utf-8")
     return decision
 
 
-def test_a_hold_by_a_changed_champion_can_be_said_again(second: begin.Round, decided: Decision) -> None:
+def test_a_hold_by_a_changed_champion_can_be_said_again(
+    second: begin.Round, decided: Decision
+) -> None:
     second.ledger.settle(1, True, "1", "b" * 64, expected=None)
     first = publish(second, decided, Registry("sqlite:///none", "l"), "run")
     assert (first.outcome, first.reasons) == ("held", ("champion-changed",))
@@ -63,7 +65,9 @@ def test_the_audit_tells_what_became_of_a_round() -> None:
     assert audit.result(tagged, None) == {"decision": "promoted", "reasons": []}
 
 
-def test_other_bytes_do_not_pass_under_a_tag_that_is_out(second: begin.Round, decided: Decision) -> None:
+def test_other_bytes_do_not_pass_under_a_tag_that_is_out(
+    second: begin.Round, decided: Decision
+) -> None:
     publish(second, decided, Registry("sqlite:///none", "l"), "run")
     other = Decision("promoted", (), {"model": "c" * 64})
     with pytest.raises(DataError, match="round-0002 was published with other bytes"):

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import outward_log
-from tests.rounds.conftest import Command, Played, tracked_state
 
 from roundhouse import jsonl
 from roundhouse.hashes import sha256_folder
@@ -17,6 +15,8 @@ from roundhouse.rounds import dvc, git, objects
 from roundhouse.rounds.stages import STAGES
 from roundhouse.rounds.stores import Folder
 from roundhouse.tracking import Tracker
+from tests.conftest import outward_log
+from tests.rounds.conftest import Command, Played, tracked_state
 
 pytestmark = pytest.mark.round
 
@@ -46,9 +46,21 @@ def test_the_checkout_is_as_it_was(played: Played) -> None:
 
 def test_a_round_adds_one_partition_and_rewrites_none(played: Played) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "diff", "--json", "round-0001", "round-0002",
-         "--targets", "data/feedback"],
-        cwd=played.root, capture_output=True, text=True, check=True,
+        [
+            sys.executable,
+            "-m",
+            "dvc",
+            "diff",
+            "--json",
+            "round-0001",
+            "round-0002",
+            "--targets",
+            "data/feedback",
+        ],
+        cwd=played.root,
+        capture_output=True,
+        text=True,
+        check=True,
         env=dvc.process_environment(played.root, played.root),
     )
     diff = json.loads(done.stdout)
@@ -81,9 +93,15 @@ def test_later_pairs_come_from_the_champion(played: Played) -> None:
 def test_stages_run_the_clones_own_code(played: Played) -> None:
     clone = played.places.workspace(2)
     done = subprocess.run(
-        [sys.executable, "-c", "import roundhouse, tasks.sft; print(roundhouse.__file__); "
-         "print(tasks.sft.__file__)"],
-        cwd=clone, capture_output=True, text=True, check=True,
+        [
+            sys.executable,
+            "-c",
+            "import roundhouse, tasks.sft; print(roundhouse.__file__); print(tasks.sft.__file__)",
+        ],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
         env=dvc.process_environment(clone, played.root),
     )
     assert all(line.startswith(str(clone)) for line in done.stdout.split())
@@ -108,7 +126,9 @@ def test_mlflow_knows_the_data_by_dvcs_digest_and_no_text(played: Played) -> Non
     rows = list(jsonl.read(played.places.workspace(2) / "data/feedback/0002.jsonl"))
     said = [row["responses"][0] for row in rows if row["kind"] == "comparison"]
     probes = " ".join(_settings(played)["probes"])
-    assert not any(text.encode() in database for text in said if len(text) > 40 and text not in probes)
+    assert not any(
+        text.encode() in database for text in said if len(text) > 40 and text not in probes
+    )
 
 
 def test_ledger_tag_registry_and_bytes_carry_the_same_digests(played: Played) -> None:
@@ -157,7 +177,9 @@ def test_audit_leads_back_to_everything(played: Played, roundhouse: Command) -> 
     assert found["code"] == git.head(played.root)
     assert found["previous"] == "round-0001"
     assert found["champion_before"]["round"] == 1
-    assert found["rows"]["accepted"] == found["rows"]["used"] + sum(found["rows"]["excluded"].values())
+    assert found["rows"]["accepted"] == found["rows"]["used"] + sum(
+        found["rows"]["excluded"].values()
+    )
     assert found["rows"]["accepted"] == sum(played.records[1]["partitions"].values())
     assert {rater["rater"] for rater in found["raters"]} > {"sim-01", "sim-02"}
     version = json.loads(roundhouse(played.root, "audit", "model", "2", "--json").stdout)

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.conftest import outward_log, pickle_log
-from tests.rounds.conftest import DVC_SECRET, SECRETS, Played
 
 from roundhouse import gate, jsonl
 from roundhouse.gate import Decision
@@ -23,6 +21,8 @@ from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import process_environment
 from roundhouse.rounds.stages import STAGES
 from roundhouse.settings import load
+from tests.conftest import outward_log, pickle_log
+from tests.rounds.conftest import DVC_SECRET, SECRETS, Played
 
 pytestmark = pytest.mark.round
 

@@ -27,7 +27,10 @@ def test_it_is_taken_anew_while_nothing_was_frozen(second: Round) -> None:
     receive(second.ledger, "third")
     frozen = snapshot.take_snapshot(second)
     assert frozen.watermark == 3
-    assert _prompts(second.workspace) == {"0001.jsonl": ["first"], "0002.jsonl": ["second", "third"]}
+    assert _prompts(second.workspace) == {
+        "0001.jsonl": ["first"],
+        "0002.jsonl": ["second", "third"],
+    }
     assert {name: part.rows for name, part in frozen.partitions.items()} == {
         "0001.jsonl": 1,
         "0002.jsonl": 2,

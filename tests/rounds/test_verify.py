@@ -33,7 +33,9 @@ def copied(played: Played, tmp_path_factory: pytest.TempPathFactory) -> Played:
     there, here = str(played.root), str(root)
     with closing(sqlite3.connect(root / "state/mlflow/mlflow.db")) as database, database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (there, here))
+            database.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (there, here)
+            )
     return played._replace(root=root)
 
 
@@ -110,7 +112,9 @@ def _artifact(gone: bool) -> Tampering:
     def tamper(played: Played) -> Any:
         copies = _copies(played)
         run = copies.versions("roundhouse")[1].run_id
-        (path,) = (played.places.state / "mlflow/artifacts").rglob(f"{run}/artifacts/model/*.safetensors")
+        (path,) = (played.places.state / "mlflow/artifacts").rglob(
+            f"{run}/artifacts/model/*.safetensors"
+        )
         return _bytes(path, None if gone else _flipped(path))
 
     return tamper
@@ -140,7 +144,9 @@ def _forged(played: Played, file: str, change: Callable[[Any], Any]) -> Iterator
     entries = git.git("ls-tree", old, cwd=played.root).splitlines()
     forged = [f"100644 blob {blob}\t{file}" if e.endswith(f"\t{file}") else e for e in entries]
     tree = git.git("mktree", cwd=played.root, stdin="\n".join(forged) + "\n")
-    commit = git.git("commit-tree", tree, "-p", f"{old}^1", "-p", f"{old}^2", "-m", "Round 2", cwd=played.root)
+    commit = git.git(
+        "commit-tree", tree, "-p", f"{old}^1", "-p", f"{old}^2", "-m", "Round 2", cwd=played.root
+    )
     ledger = _sql(played, "ledger.db", f"UPDATE round SET \"commit\" = '{commit}' WHERE number = 2")
     tag = f"UPDATE model_version_tags SET value = '{commit}' WHERE value = '{old}'"
     with _tag(played, commit), ledger, _sql(played, "mlflow/mlflow.db", tag):

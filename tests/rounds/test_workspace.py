@@ -78,9 +78,18 @@ def test_it_works_from_a_detached_or_shallow_checkout(
     if kind == "detached":
         git.git("checkout", "--quiet", "--detach", cwd=root)
     else:
-        subprocess.run(["git", "commit", "-q", "--allow-empty", "-m", "x"], cwd=root, check=True,
-                       env={"GIT_AUTHOR_NAME": "T", "GIT_AUTHOR_EMAIL": "t@x", "PATH": "/usr/bin",
-                            "GIT_COMMITTER_NAME": "T", "GIT_COMMITTER_EMAIL": "t@x"})
+        subprocess.run(
+            ["git", "commit", "-q", "--allow-empty", "-m", "x"],
+            cwd=root,
+            check=True,
+            env={
+                "GIT_AUTHOR_NAME": "T",
+                "GIT_AUTHOR_EMAIL": "t@x",
+                "PATH": "/usr/bin",
+                "GIT_COMMITTER_NAME": "T",
+                "GIT_COMMITTER_EMAIL": "t@x",
+            },
+        )
         git.git("clone", "-q", "--depth", "1", f"file://{root}", str(tmp_path / "s"), cwd=tmp_path)
         root = tmp_path / "s"
     _publish(root, 1, None)

@@ -1,6 +1,5 @@
 """Where a model came from, and what changed between two rounds, from published bytes and the ledger."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -111,7 +110,9 @@ def raters(shelf: Shelf, tag: str) -> list[dict[str, Any]]:
     try:
         found: list[dict[str, Any]] = shelf.json(tag, "out/raters/raters.json")
     except DataError:
-        raise RoundhouseError(f"the raters of {tag} cannot be read: run `roundhouse audit verify`") from None
+        raise RoundhouseError(
+            f"the raters of {tag} cannot be read: run `roundhouse audit verify`"
+        ) from None
     return found
 
 
@@ -231,7 +232,9 @@ def _weights(audit: dict[str, Any]) -> dict[str, float]:
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat
 
 

@@ -34,7 +34,9 @@ def fetch_champion(champion: Champion, workspace: Path, places: Locations) -> Pa
     folder = fetch_output(tag, "ppo", "champion", workspace, places) / "model"
     if sha256_folder(folder) != champion.sha256:
         shutil.rmtree(workspace / "champion")
-        raise DataError(f"the champion of {tag} differs from its record: run `roundhouse audit verify`")
+        raise DataError(
+            f"the champion of {tag} differs from its record: run `roundhouse audit verify`"
+        )
     return folder
 
 

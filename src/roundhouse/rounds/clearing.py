@@ -19,17 +19,15 @@ from roundhouse.locations import Locations
 from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import git
-from roundhouse.rounds.stores import Folder, Store
 from roundhouse.rounds.marks import Marks
+from roundhouse.rounds.stores import Folder, Store
 from roundhouse.rounds.workspace import COMMITTED
 
 _PARTITION = re.compile(r"\d{4,}\.jsonl")
 _SQLITE = b"SQLite format 3\0"
 
 
-def clear_stores(
-    places: Locations, erasures: Erasures, request: int, marks: Marks
-) -> list[str]:
+def clear_stores(places: Locations, erasures: Erasures, request: int, marks: Marks) -> list[str]:
     """Replaces every object of cache and remote that bears a mark; returns what stood in the way."""
     problems: list[str] = []
     holders: dict[str, list[Store]] = {}
@@ -42,7 +40,9 @@ def clear_stores(
     models, partitions = _listed(holders)
     # What is left of a partition is one too, though no list has it.
     partitions |= {
-        one.to for name, one in erased.replaced(erasures.ledger).items() if one.to and name in partitions
+        one.to
+        for name, one in erased.replaced(erasures.ledger).items()
+        if one.to and name in partitions
     }
     for name in sorted(holders):
         if name.endswith(".dir") or name in models:

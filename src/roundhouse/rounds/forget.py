@@ -58,7 +58,9 @@ def forget_expired(places: Locations, days: int) -> list[Erasure]:
         return expire(places, ledger, days)
 
 
-def expire(places: Locations, ledger: Ledger, days: int, at_work: int | None = None) -> list[Erasure]:
+def expire(
+    places: Locations, ledger: Ledger, days: int, at_work: int | None = None
+) -> list[Erasure]:
     """The same for the owner of the rounds.
 
     Args:

@@ -130,9 +130,10 @@ class Marks:
         kept = self._pruned(value, "", record=False)
         if kept == value:
             return text
-        return json.dumps(
-            [] if kept is _GONE else kept, ensure_ascii=False, sort_keys=True, indent=2
-        ) + "\n"
+        return (
+            json.dumps([] if kept is _GONE else kept, ensure_ascii=False, sort_keys=True, indent=2)
+            + "\n"
+        )
 
     def _json_lines(self, text: str) -> str | None:
         kept: list[str] = []
@@ -182,7 +183,11 @@ class Marks:
     def _bears(self, value: Any, key: str) -> bool:
         if not isinstance(value, str):
             return False
-        return self._is_named(value, key) or tuple(_words(value)) in self._wholes or self.in_text(value)
+        return (
+            self._is_named(value, key)
+            or tuple(_words(value)) in self._wholes
+            or self.in_text(value)
+        )
 
     def _is_named(self, value: str, key: str) -> bool:
         if value in self._strong:

@@ -62,7 +62,9 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     if not record.tag_commit(this):
         message = f"Round {this.number}: {decision.outcome}"
         workspace.commit(this.workspace, this.number, this.previous, message)
-    workspace.publish_tag(this.workspace, this.places, this.number, this.settings.publish.git_remote)
+    workspace.publish_tag(
+        this.workspace, this.places, this.number, this.settings.publish.git_remote
+    )
     failpoints.hit("publish.tagged")
     version = _register(this, decision, tracker, run_id)
     failpoints.hit("publish.registered")
@@ -111,7 +113,9 @@ def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | N
     name = this.settings.publish.model_name
     card = this.workspace / workspace.CARD_FILE
     text = card.read_text(encoding="utf-8") if card.exists() else ""
-    return tracker.register(run_id, this.workspace / MODEL, name, tags, shortened(text, DESCRIPTION))
+    return tracker.register(
+        run_id, this.workspace / MODEL, name, tags, shortened(text, DESCRIPTION)
+    )
 
 
 def _settle(this: Round, decision: Decision, version: str) -> Published:

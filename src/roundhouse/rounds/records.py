@@ -134,7 +134,9 @@ def decision(committed: Mapping[str, Any], made: Decision | None) -> Iterator[Pr
     overtaken = made.action == "hold" and any(reason in made.why for reason in later)
     said = "promote" if committed["outcome"] == "promoted" else "hold"
     if made.action != said and not overtaken:
-        yield Problem("decision", "ledger", f"{made.action}, though decided was {committed['outcome']}")
+        yield Problem(
+            "decision", "ledger", f"{made.action}, though decided was {committed['outcome']}"
+        )
 
 
 def _published_figures(shelf: Shelf, tag: str) -> dict[str, float] | None:

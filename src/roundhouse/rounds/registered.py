@@ -23,7 +23,9 @@ def disagreements(shelf: Shelf, ledger: Ledger, copies: Copies) -> Iterator[tupl
         versions = {one.version: one for one in copies.versions(name)}
         for number in sorted(numbers):
             one = versions.get(made[number].version)
-            yield from ((number, problem) for problem in _version(rows[number], made[number], one, copies))
+            yield from (
+                (number, problem) for problem in _version(rows[number], made[number], one, copies)
+            )
         yield from ((0, problem) for problem in _surplus(versions, made, rows, copies))
         yield from ((0, problem) for problem in _alias(name, versions, ledger, copies))
 

@@ -12,8 +12,8 @@ from roundhouse.errors import DataError
 from roundhouse.feedback import rater_key
 from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
-from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import erased, objects
+from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
@@ -74,7 +74,10 @@ def _freeze(this: Round) -> Inputs:
         rater_states={
             # The reason is somebody's words: it stays in the ledger.
             # And so does the name: inputs.json is committed, and git forgets nothing.
-            rater_key(word.subject, this.settings.split.salt): {"state": word.state, "why": f"a person's word of {word.at}"}
+            rater_key(word.subject, this.settings.split.salt): {
+                "state": word.state,
+                "why": f"a person's word of {word.at}",
+            }
             for word in this.ledger.overrides(kind="rater")
         },
         partitions=_make_data(this, watermark),
@@ -146,7 +149,9 @@ def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
         raise DataError(f"{folder / name} {state}: run `roundhouse audit verify`")
     for name, partition in record.items():
         if sha256_file(folder / name) != partition.sha256:
-            raise DataError(f"{folder / name} differs from its record: run `roundhouse audit verify`")
+            raise DataError(
+                f"{folder / name} differs from its record: run `roundhouse audit verify`"
+            )
 
 
 def _fetch_champion(this: Round, inputs: Inputs) -> None:

@@ -62,9 +62,7 @@ def audit_row(places: Locations, ledger: Ledger, id: str) -> dict[str, Any]:
     return {
         "row": id,
         **(_origin(place, batches) if place else {"state": "quarantined"}),
-        "quarantined": [
-            {"file": batches[one.batch].name, **one._asdict()} for one in refused
-        ],
+        "quarantined": [{"file": batches[one.batch].name, **one._asdict()} for one in refused],
         "rounds": list(_of_row(shelf, ledger, place)) if place else [],
     }
 

@@ -114,13 +114,17 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
         rows = ledger.verify_chain().rows
     except RoundhouseError as error:
         findings.append(Finding(0, "ledger", "chain", str(error)))
-    return Verification(len(numbers), files, rows, tuple(findings), tuple(notes), tuple(sorted(erased_files)))
+    return Verification(
+        len(numbers), files, rows, tuple(findings), tuple(notes), tuple(sorted(erased_files))
+    )
 
 
 def _tracked(shelf: Shelf, ledger: Ledger, copies: Copies) -> list[Finding]:
     if copies.absent:
         raise TrackingError(f"there is no MLflow at {copies.where}")
-    return [Finding(number, *one) for number, one in registered.disagreements(shelf, ledger, copies)]
+    return [
+        Finding(number, *one) for number, one in registered.disagreements(shelf, ledger, copies)
+    ]
 
 
 class _Copy(NamedTuple):
