@@ -1,4 +1,4 @@
-"""Whole rounds are safe: nothing unpickled, nothing sent, no secret kept; what must not pass is held."""
+"""Whole rounds are safe: nothing unpickled or sent, no secret kept; what must not pass is held."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def _evaluated(this: Round) -> dict[str, float]:
 
 
 def test_what_was_tampered_with_is_held(played: Played, tmp_path: Path) -> None:
-    """One evaluation row among those that train, a judge's pair on PPO's side, the champion again."""
+    """An evaluation row among those that train, a judge's pair on PPO's side, the same model."""
     this = _copy(played, tmp_path)
     path = this.workspace / "out" / "raters" / "pairs.jsonl"
     rows = list(jsonl.read(path))

@@ -183,42 +183,64 @@ TAMPERED: dict[str, tuple[Tampering, str, str]] = {
     "what was decided on": (_decided_on, "decision.json: figures", "decided on 000"),
     "the manifest": (_listed, WEIGHTS, "altered"),
     "the inputs": (_seed, "inputs.json", "differs from the inputs that the ledger froze"),
-    "a row": (_ledger("UPDATE feedback SET row = replace(row, 'a', 'b') WHERE seq = 7"), "ledger", "row 7"),
+    "a row": (
+        _ledger("UPDATE feedback SET row = replace(row, 'a', 'b') WHERE seq = 7"),
+        "ledger",
+        "row 7",
+    ),
     "the ledger's decision": (
-        _ledger("UPDATE decision SET sha256 = 'f' WHERE round = 2"), "decision", "about model f",
+        _ledger("UPDATE decision SET sha256 = 'f' WHERE round = 2"),
+        "decision",
+        "about model f",
     ),
     "the champion": (
-        _ledger("UPDATE champion SET version = '1'"), "champion", "the last decision released version 2",
+        _ledger("UPDATE champion SET version = '1'"),
+        "champion",
+        "the last decision released version 2",
     ),
     "a figure of the ledger": (
         _ledger("UPDATE round SET metrics = replace(metrics, 'evaluate/kl\":', 'evaluate/kl\":9')"),
-        "figure evaluate/kl", "was published",
+        "figure evaluate/kl",
+        "was published",
     ),
     "the data version": (
-        _ledger("UPDATE round SET data_version = 'x' WHERE number = 2"), "data/feedback.dvc", "the ledger x",
+        _ledger("UPDATE round SET data_version = 'x' WHERE number = 2"),
+        "data/feedback.dvc",
+        "the ledger x",
     ),
     "a version's digest": (
         _mlflow(f"UPDATE model_version_tags SET value = 'x' {_SECOND}.sha256'"),
-        "version 2: tag sha256", "x in MLflow",
+        "version 2: tag sha256",
+        "x in MLflow",
     ),
     "a version's commit": (
         _mlflow(f"UPDATE model_version_tags SET value = 'x' {_SECOND}.commit'"),
-        "version 2: tag commit", "x in MLflow",
+        "version 2: tag commit",
+        "x in MLflow",
     ),
     "a version gone": (
-        _mlflow(f"DELETE FROM model_version_tags {_SECOND}.ledger'"), "version 2", "missing",
+        _mlflow(f"DELETE FROM model_version_tags {_SECOND}.ledger'"),
+        "version 2",
+        "missing",
     ),
-    "a data set": (_mlflow("UPDATE datasets SET digest = 'x' || digest"), "version 2: data set", "x"),
+    "a data set": (
+        _mlflow("UPDATE datasets SET digest = 'x' || digest"),
+        "version 2: data set",
+        "x",
+    ),
     "a figure of MLflow": (
         _mlflow("UPDATE latest_metrics SET value = 99 WHERE key = 'evaluate/kl'"),
-        "version 2: figure evaluate/kl", "99.0 in MLflow",
+        "version 2: figure evaluate/kl",
+        "99.0 in MLflow",
     ),
     "the alias": (
-        _mlflow("UPDATE registered_model_aliases SET version = 1"), "alias champion", "shows version 1",
+        _mlflow("UPDATE registered_model_aliases SET version = 1"),
+        "alias champion",
+        "shows version 1",
     ),
     "the registered model": (_artifact(False), "version 2: artifact model", "altered"),
     "the registered weights gone": (_artifact(True), "version 2: artifact model", "altered"),
-}  # fmt: skip
+}
 
 
 def _findings(played: Played) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Where a model came from, and what changed between two rounds, from published bytes and the ledger."""
+"""Where a model came from, and what changed between two rounds: published bytes and ledger."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Opening a round: its number, its clone, its champion; or finding again a round that was killed."""
+"""Opening a round: its number, its clone, its champion; or finding again one that was killed."""
 
 import os
 import uuid

@@ -1,4 +1,4 @@
-"""The champion: which model it is, and its bytes, fetched from DVC and checked against our own hash."""
+"""The champion: which model it is, and its bytes, fetched from DVC and checked by our own hash."""
 
 import shutil
 from dataclasses import asdict

@@ -2,7 +2,7 @@
 
 Of a round that ended, beside the last `storage.keep_rounds` and the champion's:
 
-    its workspace        tags, cache and remote hold all of it; its logs move to state/logs/rounds/NNNN
+    its workspace        tags and remote hold all of it; its logs move to state/logs/rounds/NNNN
     its cache objects    where the remote has them unharmed, and no kept round uses them
     its extracted model  state/models; published bytes, written there for `chat` and `rollback`
 

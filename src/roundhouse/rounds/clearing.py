@@ -28,7 +28,7 @@ _SQLITE = b"SQLite format 3\0"
 
 
 def clear_stores(places: Locations, erasures: Erasures, request: int, marks: Marks) -> list[str]:
-    """Replaces every object of cache and remote that bears a mark; returns what stood in the way."""
+    """Replaces all objects of cache and remote that bear a mark; returns what stood in the way."""
     problems: list[str] = []
     holders: dict[str, list[Store]] = {}
     for store in stores(places):

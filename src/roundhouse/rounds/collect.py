@@ -1,4 +1,4 @@
-"""Asking the simulated team for this round's feedback; it comes in through the same door as anyone's."""
+"""Asking the simulated team for this round's feedback, which comes in through everyone's door."""
 
 import subprocess
 import sys
@@ -16,8 +16,8 @@ from roundhouse.rounds.dvc import process_environment
 def collect(this: Round) -> Report | None:
     """Makes and ingests the simulated team's rows for this round, once.
 
-    Returns None where the simulation is off, or where the round's snapshot is already taken. A repeat
-    after a crash makes the same rows again, which the ledger knows as duplicates.
+    Returns None where the simulation is off, or where the round's snapshot is already taken. A
+    repeat after a crash makes the same rows again, which the ledger knows as duplicates.
     """
     if not this.settings.simulate.enabled or inputs_module.read(this.workspace):
         return None
@@ -58,7 +58,7 @@ def _simulate(this: Round, file: Path) -> None:
 
 
 def _sampler(this: Round) -> tuple[Path, str] | None:
-    """The model whose answers are rated: the champion, else the last round's SFT, else the archive."""
+    """The model whose answers are rated: champion, else the last round's SFT, else the archive."""
     champion = current_champion(this.ledger)
     if champion:
         folder = fetch_champion(champion, this.workspace, this.places)

@@ -1,4 +1,4 @@
-"""Deciding on a round: the gate's rules over its figures, bound to exactly these bytes and inputs."""
+"""Deciding on a round: the gate's rules over its figures, bound to exactly these bytes."""
 
 from pathlib import Path
 

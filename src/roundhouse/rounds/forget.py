@@ -163,7 +163,7 @@ def _describe(
 
 
 def _weight(places: Locations, number: int, raters: set[str]) -> float | None:
-    """A person's weight in a round's training; None where that is unknown, or no one person asked."""
+    """A person's weight in a round's training; None where it is unknown, or no one person asked."""
     try:
         table = objects.read(places, tag_name(number), "out/raters/raters.json")
     except RoundhouseError:

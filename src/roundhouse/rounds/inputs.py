@@ -1,4 +1,4 @@
-"""A round's inputs, frozen before its first stage: `inputs.json` in the clone and in the round's commit."""
+"""A round's inputs, frozen before its first stage: `inputs.json` in the clone and the commit."""
 
 from pathlib import Path
 

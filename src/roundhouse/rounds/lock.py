@@ -92,6 +92,7 @@ def _end_leftovers(path: Path) -> None:
 def _owner(path: Path) -> str:
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
-        return f"{owner['purpose']} (process {owner['pid']} on {owner['host']}, since {owner['since']})"
+        where = f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+        return f"{owner['purpose']} ({where})"
     except (ValueError, KeyError, OSError):
         return "another process"

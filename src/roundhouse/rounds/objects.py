@@ -104,7 +104,7 @@ class Reader:
         Raises:
             DataError: no store has the bytes that were published.
         """
-        file = TemporaryFile()
+        file = TemporaryFile()  # noqa: SIM115 - the caller closes it
         try:
             self._take(path, file)
         except BaseException:

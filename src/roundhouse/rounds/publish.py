@@ -88,7 +88,7 @@ def _push(this: Round) -> None:
 
 
 def _tagged(this: Round, decision: Decision) -> Decision | None:
-    """The decision that the round's tag made public, if there is one; a repeat must be bound to it."""
+    """The decision that the round's tag made public, if any; a repeat must be bound to it."""
     text = show(this.places.root, this.tag, DECISION_FILE)
     if text is None:
         return None

@@ -43,7 +43,7 @@ def make(
 
 
 def figures(workspace: Path) -> dict[str, float]:
-    """The figures of all stages, metric name to number. The simulation's truth is not among them."""
+    """The figures of all stages, metric name to number, without the simulation's truth."""
     found: dict[str, float] = {}
     for stage in STAGES:
         path = workspace / "out" / stage / "figures.json"

@@ -1,4 +1,4 @@
-"""What MLflow says of published rounds, held against the ledger: digests, bytes, figures, champion."""
+"""What MLflow says of published rounds, held against the ledger: digests, bytes, figures."""
 
 from collections.abc import Iterator
 

@@ -100,8 +100,8 @@ def _make_data(this: Round, watermark: int) -> dict[str, Partition]:
     check_partitions(this.workspace, partitions)
     if before and this.ledger.chain(before.watermark) != before.chain:
         raise DataError(
-            f"the ledger is not the one that {this.previous} was made from (its chain differs at row "
-            f"{before.watermark}): put that ledger back"
+            f"the ledger is not the one that {this.previous} was made from (its chain differs at "
+            f"row {before.watermark}): put that ledger back"
         )
     name = f"{this.number:04d}.jsonl"
     path = this.workspace / FEEDBACK / name
@@ -155,7 +155,7 @@ def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
 
 
 def _fetch_champion(this: Round, inputs: Inputs) -> None:
-    """The evaluation compares with it; what an earlier try fetched is fetched again, and checked."""
+    """The evaluation compares with it; what an earlier try fetched is fetched anew, and checked."""
     if inputs.champion:
         fetch_champion(inputs.champion, this.workspace, this.places)
 

@@ -1,4 +1,4 @@
-"""Driving one DVC stage in a process group of its own, and ending whatever a dead round left running."""
+"""Driving one DVC stage in a process group of its own, and ending what a dead round left."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from roundhouse import failpoints, jsonl, storage
+from roundhouse import failpoints, jsonl, processes, storage
 from roundhouse.errors import Blocked, RoundhouseError, StageError
 from roundhouse.locations import Locations
 from roundhouse.rounds import dvc, objects
@@ -94,7 +94,7 @@ def reap(workspace: Path) -> None:
         note = json.loads((workspace / _RUNNING).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if _birth(note["group"]) in (note["born"], None):
+    if processes.birth(note["group"]) in (note["born"], None):
         _end_group(note["group"])
     (workspace / _RUNNING).unlink(missing_ok=True)
 
@@ -109,19 +109,11 @@ def _identity(journal: Path) -> tuple[int, int] | None:
 
 
 def _remember(workspace: Path, group: int) -> None:
-    jsonl.write_json(workspace / _RUNNING, {"group": group, "born": _birth(group)})
-
-
-def _birth(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot: with the id, it names a process for good."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return None
+    jsonl.write_json(workspace / _RUNNING, {"group": group, "born": processes.birth(group)})
 
 
 def _end_group(group: int, leader: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Stops a process group: politely, then for certain. A leader that is our child is reaped too."""
+    """Stops a process group: politely, then for certain. A leader that is our child is reaped."""
     for number, wait in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(group, number)

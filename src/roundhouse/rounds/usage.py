@@ -99,7 +99,7 @@ def _pairs(shelf: Shelf, tag: str, needle: bytes) -> Iterator[Use]:
 
 
 def _not_drawn(shelf: Shelf, tag: str) -> dict[str, set[int]]:
-    """By side, the places of the pairs that `reward.max_pairs` left out; as `learn.reward` draws."""
+    """By side, the places of the pairs that `reward.max_pairs` left out, as `learn.reward` does."""
     most = shelf.settings(tag)["reward"].get("max_pairs", 0)
     if not most:
         return {}

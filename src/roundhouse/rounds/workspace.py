@@ -97,7 +97,7 @@ def create(places: Locations, number: int, plan: Plan) -> Path:
 
 
 def commit(workspace: Path, number: int, previous: str | None, message: str) -> str:
-    """Commits the round's named files on top of the code and the previous round; returns the commit.
+    """Commits the round's named files on top of code and previous round; returns the commit.
 
     A repeat of the same content makes the same tree, and a finished tag is never replaced.
     """
