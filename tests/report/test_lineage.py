@@ -39,7 +39,12 @@ AUDIT: dict[str, Any] = {
     "champion_before": {"version": "1", "round": 1, "sha256": "c" * 64},
     "data_version": "3f2a91c07b22aa.dir",
     "partitions": {"0001.jsonl": {"rows": 20000, "sha256": "e" * 64}},
-    "rows": {"accepted": 20000, "used": 19900, "excluded": {"identical-answers": 100}},
+    "rows": {
+        "accepted": 20000,
+        "erased": 0,
+        "used": 19900,
+        "excluded": {"identical-answers": 100},
+    },
     "raters": RATERS,
     "base": "scratch",
     "seed": 17,
