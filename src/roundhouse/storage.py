@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,38 @@ from pathlib import Path
 from roundhouse.errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+#: A disk with fewer bytes free is full for all that rounds write.
+ALMOST_NOTHING = 1_000_000
+
+
+class Guard:
+    """Looks after a disk while another program writes to it.
+
+    DVC's own databases try a write again for ever where the disk is full, without a word.
+
+    Args:
+        path: on the disk, named in the error.
+        patience: seconds that the disk may stay full; the program has them to say so itself.
+    """
+
+    def __init__(self, path: Path, patience: float = 20.0) -> None:
+        self._path = path
+        self._patience = patience
+        self._since: float | None = None
+
+    def look(self) -> None:
+        """To be called again and again, every few seconds or more often.
+
+        Raises:
+            StorageError: the disk was full at every look for as long as the patience.
+        """
+        now = time.monotonic()
+        if free(self._path) >= ALMOST_NOTHING:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since > self._patience:
+            raise full(self._path)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from roundhouse import storage
 from roundhouse.environment import environment, import_path
 from roundhouse.errors import RemoteError, RoundhouseError
 from roundhouse.locations import Locations
@@ -35,20 +36,35 @@ def dvc(*args: str, workspace: Path, root: Path) -> str:
     Raises:
         RoundhouseError: DVC ended with an error; the message is its own last line.
     """
-    done = subprocess.run(
+    with subprocess.Popen(
         command(*args),
         cwd=workspace,
         env=process_environment(workspace, root),
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+    ) as process:
+        out, err = _end_of(process, storage.Guard(workspace))
+    if process.returncode:
+        lines = [line for line in err.splitlines() if line.strip()]
         reason = next((line for line in lines if line.startswith("ERROR")), "".join(lines[-1:]))
-        raise RoundhouseError(f"dvc {' '.join(args)} failed in {workspace}: {reason}")
-    return done.stdout
+        line = f"dvc {' '.join(args)} failed in {workspace}: {reason}"
+        raise storage.worded(RoundhouseError(line), workspace) or RoundhouseError(line)
+    return out
+
+
+def _end_of(process: "subprocess.Popen[str]", guard: storage.Guard) -> tuple[str, str]:
+    """What it printed; it is killed where the disk stays full."""
+    while True:
+        try:
+            return process.communicate(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            try:
+                guard.look()
+            except BaseException:
+                process.kill()
+                raise
 
 
 def configure(workspace: Path, places: Locations) -> None:

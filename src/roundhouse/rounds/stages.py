@@ -18,9 +18,6 @@ from roundhouse.stage import FAILURE
 #: In the order that dvc.yaml's dependencies allow.
 STAGES = ("validate", "raters", "sft", "reward", "ppo", "evaluate")
 
-#: Bytes: a stage that ends badly on a disk with less left ended for want of space.
-_ALMOST_NOTHING = 1_000_000
-
 _RUNNING = Path(".dvc") / "running.json"
 
 
@@ -71,7 +68,9 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
         _remember(workspace, process.pid)
         failpoints.hit("stage.started", of=stage)
         try:
+            guard = storage.Guard(workspace / "out" / stage)
             while process.poll() is None:
+                guard.look()
                 watch(journal)
                 time.sleep(0.2)
         finally:
@@ -138,7 +137,7 @@ def _failure(workspace: Path, stage: str, log: Path) -> RoundhouseError:
     try:
         note = jsonl.read_json(workspace / FAILURE)
     except (OSError, ValueError):
-        if storage.free(workspace) < _ALMOST_NOTHING:
+        if storage.free(workspace) < storage.ALMOST_NOTHING:
             return storage.full(workspace / "out" / stage)
         return StageError(f"stage {stage} ended badly: read {log}")
     if note.get("check"):
