@@ -5,7 +5,8 @@
 Each step is the real command, in a process of its own, in a clone of this checkout's last commit:
 ingest into SQLite, snapshot, the stages validate and raters, the audits. Round 1 holds a tenth
 of the rows, round 2 the rest. Time is processor time of the process and its children, so that other
-work on the machine matters little; memory is the peak of resident memory of the largest of them.
+work on the machine matters little; memory is the peak of resident memory of the largest of them,
+or of this program where that is more (a process starts as a copy of it).
 Growth is the exponent between the smallest and the largest size, after what a round of 1,000 rows
 costs (imports, DVC, git) is taken off: 1 is linear. Prints a table and writes JSON.
 """
@@ -211,17 +212,17 @@ def main() -> None:
         return
     folder = options.folder or Path(tempfile.mkdtemp(prefix="roundhouse-scale-"))
     folder.mkdir(parents=True, exist_ok=True)
-    sizes = [FIXED, *options.rows]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        costs = dict(zip(sizes, pool.map(lambda count: play(count, folder), sizes), strict=True))
-    report(costs, options.out)
-
-
-def report(costs: Mapping[int, Mapping[str, Cost]], out: Path) -> None:
-    """Prints the table and writes the same as JSON, with the machine and the commit."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout.strip()
+    sizes = [FIXED, *options.rows]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        costs = dict(zip(sizes, pool.map(lambda count: play(count, folder), sizes), strict=True))
+    report(costs, commit, options.out)
+
+
+def report(costs: Mapping[int, Mapping[str, Cost]], commit: str, out: Path) -> None:
+    """Prints the table and writes the same as JSON, with the machine and the commit."""
     sys.stdout.write(f"commit {commit[:12]}, Python {platform.python_version()}, ")
     sys.stdout.write(f"{os.cpu_count()} cores; processor seconds (peak MB)\n{'':<14}")
     sys.stdout.write("".join(f"{f'{count:,} rows':>20}" for count in costs) + f"{'growth':>8}\n")
