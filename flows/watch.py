@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
@@ -42,6 +43,8 @@ class Watch:
         self._tracker: Tracker | None = None
         # Rows up to here have started a round, whatever became of it.
         self._asked = 0
+        # A runner that starts again asks again: what it had asked for may have died with it.
+        self._key = uuid4().hex
         self._log = get_logger("roundhouse")
 
     def start(self) -> None:
@@ -97,7 +100,7 @@ class Watch:
                 deployment.id,
                 parameters={"min_feedback": self.enough},
                 tags=["feedback"],
-                idempotency_key=f"feedback-{watermark}",
+                idempotency_key=f"feedback-{self._key}-{watermark}",
             )
         self._log.info("%d new rows of feedback: flow run %s starts a round", new, run.name)
         return True

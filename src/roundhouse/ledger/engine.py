@@ -88,6 +88,8 @@ def compact(engine: Engine) -> None:
     """
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            # As elsewhere, another's lock is not waited for without end.
+            connection.execute(text("SET lock_timeout = '30s'"))
             for table in schema.metadata.sorted_tables:
                 connection.execute(text(f'VACUUM FULL "{table.name}"'))
         return

@@ -327,7 +327,8 @@ def _unname(connection: Connection, erasure: int, rater: str) -> None:
         if row.kind == "rater" and row.subject == rater:
             values = {"subject": f"erased-{erasure}", "why": "erased on request"}
         connection.execute(update(override).where(columns.id == row.id).values(values))
-    for table, name in ((schema.batch, "name"), (schema.decision, "why")):
+    texts = ((schema.batch, "name"), (schema.decision, "why"), (schema.erasure, "why"))
+    for table, name in (*texts, (schema.skip, "reason")):
         where = table.c[name].contains(rater, autoescape=True)
         query = select(table.c.id, table.c[name].label("text"))
         for row in connection.execute(query.where(where)).all():

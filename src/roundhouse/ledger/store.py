@@ -233,6 +233,15 @@ class Ledger:
             finally:
                 self._epoch = None
 
+    def require_owner(self) -> None:
+        """Stops a process that was overtaken before it shows anything to others.
+
+        Raises:
+            OvertakenError: another owner has come since.
+        """
+        with self._writing() as connection:
+            owner.require(connection, self._epoch)
+
     def take_round_number(self, at_least: int = 1, note: dict[str, Any] | None = None) -> int:
         """Takes a round number that was never taken before; the round is then `open`."""
         with self._writing() as connection:

@@ -20,7 +20,6 @@ from roundhouse.errors import (
     UsageError,
 )
 from roundhouse.ledger import Ledger
-from roundhouse.ledger import Round as RoundRow
 from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
@@ -194,12 +193,12 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
     text = workspace.settings_text(source, raw, changed=bool(request.overrides))
-    plan = workspace.Plan(head(places.root), previous, text, request.allow_dirty)
+    code = head(places.root)
+    plan = workspace.Plan(code, previous, text, request.allow_dirty, request.accept)
     tags = round_tags(places.root)
     number = ledger.take_round_number(at_least=max(tags, default=0) + 1, note=asdict(plan))
-    for check, why in request.accept:
-        ledger.add_override(number, subject=check, state="accepted", why=why)
     failpoints.hit("begin.numbered")
+    ledger.try_round(number)
     return _opened(places, ledger, number, plan)
 
 
@@ -207,11 +206,14 @@ def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan
     folder = places.workspace(number)
     if not folder.exists():
         folder = workspace.create(places, number, plan)
-    ledger.try_round(number)
     failpoints.hit("begin.opened")
     text = (folder / workspace.SETTINGS_FILE).read_text(encoding="utf-8")
     settings = _older(places.root, text, f"{folder.name}/{workspace.SETTINGS_FILE}")
-    accept = tuple((o.subject, o.why) for o in ledger.overrides(number))
+    said = {one.subject for one in ledger.overrides(number, kind="check")}
+    for check, why in plan.accept:
+        if check not in said:
+            ledger.add_override(number, subject=check, state="accepted", why=why)
+    accept = tuple((o.subject, o.why) for o in ledger.overrides(number, kind="check"))
     return Round(number, places, folder, settings, ledger, plan.previous, accept)
 
 
@@ -255,14 +257,21 @@ def _enough_feedback(
 
 
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:
-    """The round that a process left before its end; one that was tried too often is given up."""
-    last = max((row for row in ledger.rounds() if row.state == "open"), default=None, key=_number)
-    if last is None:
+    """The round that a process left before its end; one that was tried too often is given up.
+
+    One that has its tag already is finished before any other, however often it was tried.
+    """
+    waiting = [row for row in ledger.rounds() if row.state in ("open", "abandoned")]
+    if not waiting:
         return None
+    last = waiting[-1]
     settings = _older(places.root, last.note["settings"], f"round {last.number}")
     meet_others(places.root, settings)
     tags = round_tags(places.root)
-    if tags and tags[-1] > last.number:
+    tagged = [row.number for row in waiting if row.number in tags]
+    if tagged:
+        return tagged[0]
+    if last.state != "open" or (tags and tags[-1] > last.number):
         return None
     if last.tries < settings.schedule.max_tries:
         return last.number
@@ -271,30 +280,28 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     return None
 
 
-def _number(row: RoundRow) -> int:
-    return row.number
-
-
 def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
     row = ledger.round(number)
     if row is None:
         raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
     if row.state not in ("open", "abandoned"):
         raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
+    ledger.try_round(number)
     plan = workspace.Plan(**row.note)
-    settings = settings_module.check(yaml.safe_load(plan.settings), f"round {number}")
+    settings = _older(places.root, plan.settings, f"round {number}")
     meet_others(places.root, settings, plan.code)
     tags = round_tags(places.root)
-    later = [n for n in tags if n > number]
+    before = tag_number(plan.previous) if plan.previous else 0
+    later = [n for n in tags if n > before]
     if later and number not in tags:
         raise UsageError(
             f"round {number} was overtaken by round {later[-1]}, which used its feedback: "
             "start a new round instead"
         )
     folder = places.workspace(number)
-    if plan.allow_dirty and settings.publish.git_remote and not folder.exists():
+    if plan.allow_dirty and not folder.exists():
         raise UsageError(
-            f"round {number} carries edited code, which lies only where it was begun: "
+            f"round {number} carries edited code, which lay only in {folder} where it was begun: "
             "resume it there, or start a new round"
         )
     stages.reap(folder)

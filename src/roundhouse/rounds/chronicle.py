@@ -19,6 +19,7 @@ from roundhouse.rounds import record as record_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.progress import Progress
 from roundhouse.rounds.publish import Published, publish
+from roundhouse.rounds.release import show_champion
 from roundhouse.rounds.sender import Sender
 from roundhouse.rounds.stages import StageResult
 
@@ -164,10 +165,9 @@ class Chronicle:
         self.page = self.tracker.page(self._run())
 
     def _show_champion(self) -> None:
-        champion, name = self.round.ledger.champion(), self.round.settings.publish.model_name
-        if champion and not self.tracker.show_champion(name, champion.version):
+        if not show_champion(self.round.places, self.round.ledger, self.tracker):
             self.progress.say(
-                f"warning: alias champion of model {name} shows another ledger's model: "
+                "warning: MLflow's alias champion shows another ledger's model: "
                 "set publish.model_name to a name of its own"
             )
 

@@ -10,8 +10,8 @@ A round that did not end, and the remote, are never touched.
 """
 
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,14 +79,18 @@ def after_round(this: Round) -> None:
     """Cleans once a round is over, if the settings say so; what stands in the way can wait."""
     keep = this.settings.storage.keep_rounds
     if keep:
-        with suppress(RoundhouseError):
+        # The round is over and recorded: what stands in the way is tried again after the next.
+        try:
             clean(this.places, this.ledger, keep)
+        except (RoundhouseError, OSError) as error:
+            sys.stderr.write(f"warning: not cleaned: {error}\n")
 
 
 def _kept(places: Locations, ledger: Ledger, keep: int) -> set[int]:
     """Rounds that stay whole: the last ones, the champion's, and those that did not end."""
     numbers = [row.number for row in ledger.rounds()]
-    open_ = {row.number for row in ledger.rounds() if row.state == "open"}
+    ended = ("published", "blocked")
+    open_ = {row.number for row in ledger.rounds() if row.state not in ended}
     champion = ledger.champion()
     return {*numbers[-keep:], *round_tags(places.root)[-keep:], *open_} | (
         {champion.round} if champion else set()

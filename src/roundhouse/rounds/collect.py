@@ -9,7 +9,7 @@ from roundhouse.errors import StageError
 from roundhouse.ingest import Report, ingest
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.champion import current_champion, fetch_champion, fetch_output
+from roundhouse.rounds.champion import current_champion, fetch_champion, fetch_model
 from roundhouse.rounds.dvc import process_environment
 
 
@@ -64,6 +64,6 @@ def _sampler(this: Round) -> tuple[Path, str] | None:
         folder = fetch_champion(champion, this.workspace, this.places)
         return folder, f"round-{champion.round:04d}"
     if this.previous:
-        folder = fetch_output(this.previous, "sft", "sampler", this.workspace, this.places)
-        return folder / "model", f"{this.previous}-sft"
+        folder = fetch_model(this.previous, "sft", "sampler", this.workspace, this.places)
+        return folder, f"{this.previous}-sft"
     return None

@@ -25,10 +25,12 @@ from roundhouse.ledger import Erasure, Erasures, Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import clearing, objects
-from roundhouse.rounds.begin import has_history, read_inputs
+from roundhouse.rounds.begin import has_history, meet_others, read_inputs
+from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.lock import owned, who
 from roundhouse.rounds.marks import Marks
+from roundhouse.settings import load
 
 _PURPOSE = "roundhouse forget"
 
@@ -71,7 +73,7 @@ def expire(
     """
     erasures = Erasures(ledger)
     waiting = erasures.unfinished()
-    if days:
+    if days and not _half_published(places, ledger):
         before = datetime.now(UTC) - timedelta(days=days)
         new = erasures.forget_before(before.isoformat()[:19] + "Z", f"older than {days} days")
         waiting += [new] if new else []
@@ -91,6 +93,10 @@ def finish(
         RoundhouseError: names the places that could not be cleared; the rest is done.
     """
     if request.finished_at:
+        # A backup that was put back, or another machine's cache, may hold what was erased.
+        for md5 in request.report.get("replaced", {}):
+            for store in stores(places):
+                store.delete(md5)
         return request
     failpoints.hit("forget.requested")
     erasures = Erasures(ledger)
@@ -180,18 +186,19 @@ def _rounds_held(places: Locations) -> Iterator[Ledger]:
         Ledger.open(places.ledger_url, expected=has_history(places), create=False) as ledger,
         ledger.owned(who(_PURPOSE)),
     ):
-        _refuse_half_published(places, ledger)
+        meet_others(places.root, load(places.root / "params.yaml"))
+        for number in _half_published(places, ledger):
+            raise UsageError(
+                f"round {number} is published by half: `roundhouse resume {number}` first"
+            )
         yield ledger
 
 
-def _refuse_half_published(places: Locations, ledger: Ledger) -> None:
-    """A round that has its tag and no decision yet needs its bytes as they are to be finished."""
+def _half_published(places: Locations, ledger: Ledger) -> list[int]:
+    """Rounds with a tag and no decision yet: to be finished they need their bytes as they are."""
     tags = round_tags(places.root)
-    for row in ledger.rounds():
-        if row.state in ("open", "abandoned") and row.number in tags:
-            raise UsageError(
-                f"round {row.number} is published by half: `roundhouse resume {row.number}` first"
-            )
+    waiting = (row.number for row in ledger.rounds() if row.state in ("open", "abandoned"))
+    return [number for number in waiting if number in tags]
 
 
 def _given(why: str) -> str:

@@ -224,5 +224,40 @@ def _unescaped(match: re.Match[str]) -> str:
     return chr(int(code, 16)) if code else {"n": "\n", "t": "\t", "r": "\r"}.get(plain, plain)
 
 
+#: Values that files of rounds have in other places.
+_WORDS = frozenset(
+    [
+        "train",
+        "judge",
+        "eval",
+        "sft",
+        "reward",
+        "ppo",
+        "validate",
+        "raters",
+        "evaluate",
+        "ok",
+        "watch",
+        "suspended",
+        "minority",
+        "human",
+        "ai",
+        "tie",
+        "true",
+        "false",
+        "null",
+        "none",
+        "user",
+        "assistant",
+        "system",
+        "promoted",
+        "held",
+        "blocked",
+    ]
+)
+
+
 def _is_weak(name: str) -> bool:
-    return len(name) < 3 or name.isdigit() or name.casefold() in FIELDS or name in KINDS
+    """Whether a name is also a common value, so that it counts only where a rater stands."""
+    plain = name.casefold()
+    return len(name) < 3 or name.isdigit() or plain in FIELDS or name in KINDS or plain in _WORDS

@@ -5,10 +5,11 @@ and `roundhouse rounds` where it sees a dead round. The lock says who is alive.
 """
 
 from roundhouse.ledger import Ledger
-from roundhouse.locations import Locations
+from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.rounds import picture
 from roundhouse.rounds.begin import last_tag, read_settings
 from roundhouse.rounds.lock import is_held
+from roundhouse.rounds.release import show_champion
 from roundhouse.tracking import Tracker
 
 
@@ -46,8 +47,10 @@ def mend(places: Locations, ledger: Ledger, tracker: Tracker) -> list[str]:
         return dead
     for workspace in picture.behind(places):
         picture.make_up(tracker, workspace)
-    champion, tag = ledger.champion(), last_tag(places.root)
-    if champion and tag:
-        name = read_settings(places.root, tag).publish.model_name
-        tracker.show_champion(name, champion.version)
+    made = [one for one in ledger.decisions() if one.round is not None]
+    if made and tag_number(last_tag(places.root) or tag_name(0)) >= made[-1].model_round:
+        name = read_settings(places.root, tag_name(made[-1].model_round)).publish.model_name
+        outcome = "promoted" if made[-1].action == "promote" else "held"
+        tracker.decided(name, made[-1].version, outcome)
+        show_champion(places, ledger, tracker)
     return dead

@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 import yaml
 
 from roundhouse import storage
-from roundhouse.errors import DataError, RoundhouseError
+from roundhouse.errors import DataError, RemoteError, RoundhouseError
 from roundhouse.locations import Locations
 from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import dvc, stores
 from roundhouse.rounds.git import show
-from roundhouse.rounds.stores import Store, digest
+from roundhouse.rounds.stores import Folder, Store, digest
 from roundhouse.rounds.workspace import DATA_POINTER
 
 
@@ -86,7 +86,7 @@ class Reader:
         self._md5 = published(places, tag, mend)
         self._mend = mend
         self._stores = stores(places)[-1:] if from_remote else stores(places)
-        self._places = places
+        self._gone = erased.known(places)
 
     def read(self, path: str) -> bytes:
         """The bytes of one file, unharmed.
@@ -119,22 +119,25 @@ class Reader:
         Raises:
             DataError: no store has the bytes that were published.
         """
-        for path in self._digests:
-            if path.startswith(f"{folder}/"):
-                file = target / path.removeprefix(f"{folder}/")
-                with storage.writing(file):
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    with file.open("w+b") as sink:
-                        self._take(path, sink)
+        wanted = [path for path in self._digests if path.startswith(f"{folder}/")]
+        if not wanted:
+            raise DataError(f"{self.tag} published no {folder}")
+        for path in wanted:
+            file = target / path.removeprefix(f"{folder}/")
+            with storage.writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with file.open("w+b") as sink:
+                    self._take(path, sink)
 
     def _take(self, path: str, sink: BinaryIO) -> None:
         sha256, md5 = self._digests.get(path), self._md5.get(path)
-        known = sha256 is not None and md5 is not None
-        if known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend):
-            return
-        # What is left of a file whose rows were erased is read in its place.
-        gone = erased.known(self._places).get(str(md5))
+        # What is left of a file whose rows were erased is read in its place, also where some
+        # cache or a backup that was put back still has the original.
+        gone = self._gone.get(str(md5))
         if gone is None:
+            known = sha256 is not None and md5 is not None
+            if known and _take(self._stores, str(md5), sink, sha256=sha256, mend=self._mend):
+                return
             raise DataError(
                 f"{path} of {self.tag} is missing or altered: run `roundhouse audit verify`"
             )
@@ -193,6 +196,56 @@ def restore(places: Locations, workspace: Path, folder: str, md5: str) -> None:
                 f"{', '.join(store.where for store in found)}; "
                 f"put back a copy of object {entry['md5']}"
             )
+
+
+def push(places: Locations, workspace: Path) -> None:
+    """`dvc push` of all that a clone has made, and proof that the remote has it.
+
+    DVC pushes a damaged cache file as it is, and passes over a missing one, both with exit code 0.
+
+    Raises:
+        DataError: the clone does not hold what its dvc.lock says.
+        RoundhouseError: DVC could not push, or the remote lacks something afterwards.
+    """
+    try:
+        _fill_cache(places, workspace)
+    except DataError:
+        # The cache was lost: DVC makes its lists again from the clone's own files.
+        dvc("add", "data/feedback", workspace=workspace, root=places.root)
+        dvc("commit", "--force", workspace=workspace, root=places.root)
+        _fill_cache(places, workspace)
+    dvc("push", workspace=workspace, root=places.root)
+    remote = stores(places)[-1]
+    there = None if isinstance(remote, Folder) else set(remote.names())
+    for name, md5 in _made(places, workspace):
+        # What is no folder is asked by name alone: hashing it would fetch it all.
+        whole = remote.digest(md5) == md5.removesuffix(".dir") if there is None else md5 in there
+        if not whole:
+            raise RemoteError(f"{remote.where} lacks {name} (object {md5}) after the push")
+
+
+def _fill_cache(places: Locations, workspace: Path) -> None:
+    """Puts right in the cache, from the clone, what is missing or damaged there."""
+    cache = stores(places)[0]
+    for name, md5 in _made(places, workspace):
+        if not name.endswith("/") and cache.digest(md5) != md5:
+            if not is_whole(workspace / name, md5):
+                raise DataError(f"{workspace / name} is not what the round has made: resume it")
+            with (workspace / name).open("rb") as source:
+                cache.put(md5, source)
+
+
+def _made(places: Locations, workspace: Path) -> Iterator[tuple[str, str]]:
+    """Path (ending in `/` for a folder's list) and DVC's md5 of everything in a clone."""
+    found = stores(places)
+    texts = (workspace / "dvc.lock", workspace / DATA_POINTER)
+    lock, pointer = (yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts)
+    outs = {out["path"]: out["md5"] for one in lock["stages"].values() for out in one["outs"]}
+    outs["data/feedback"] = pointer["outs"][0]["md5"]
+    for folder, md5 in outs.items():
+        yield f"{folder}/", md5
+        for entry in _listing(found, md5, folder):
+            yield f"{folder}/{entry['relpath']}", entry["md5"]
 
 
 def check_restored(places: Locations, workspace: Path, stage: str) -> None:

@@ -11,6 +11,7 @@ Each step finds out whether it was done already, so a publish that was killed is
 """
 
 import json
+from contextlib import suppress
 from typing import NamedTuple
 
 from roundhouse import failpoints
@@ -18,12 +19,11 @@ from roundhouse.errors import ChampionChangedError, DataError, RoundhouseError, 
 from roundhouse.gate import Decision
 from roundhouse.report.card import shortened
 from roundhouse.rounds import inputs as inputs_module
-from roundhouse.rounds import record, workspace
+from roundhouse.rounds import objects, record, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import DECISION_FILE, MODEL
-from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.git import show
-from roundhouse.rounds.release import answers_as_published
+from roundhouse.rounds.release import answers_as_published, show_champion
 from roundhouse.tracking import Tracker
 
 CHAMPION_CHANGED = "champion-changed"
@@ -57,6 +57,8 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     """
     decision = _tagged(this, decision) or decision
     failpoints.hit("publish.begin")
+    # A process that was taken for dead stops here, before anyone else can see what it made.
+    this.ledger.require_owner()
     _push(this)
     failpoints.hit("publish.pushed")
     if not record.tag_commit(this):
@@ -66,20 +68,21 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
         this.workspace, this.places, this.number, this.settings.publish.git_remote
     )
     failpoints.hit("publish.tagged")
+    this.ledger.require_owner()
     version = _register(this, decision, tracker, run_id)
     failpoints.hit("publish.registered")
     published = _settle(this, decision, version)
     failpoints.hit("publish.settled")
-    champion, name = this.ledger.champion(), this.settings.publish.model_name
-    tracker.decided(name, version, published.outcome)
-    if champion:
-        tracker.show_champion(name, champion.version)
+    with suppress(TrackingError):
+        # The next round and `up` put the picture right; the decision is made.
+        tracker.decided(this.settings.publish.model_name, version, published.outcome)
+        show_champion(this.places, this.ledger, tracker)
     return published
 
 
 def _push(this: Round) -> None:
     try:
-        dvc("push", workspace=this.workspace, root=this.places.root)
+        objects.push(this.places, this.workspace)
     except RoundhouseError as error:
         raise RoundhouseError(
             f"{error}; round {this.number} is not published: "

@@ -14,8 +14,8 @@ from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects, picture
 from roundhouse.rounds.begin import read_settings
 from roundhouse.rounds.decide import MODEL
-from roundhouse.settings import Settings
 from roundhouse.smoke import SmokeResult
+from roundhouse.tracking import Tracker
 
 
 def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) -> Champion:
@@ -37,7 +37,8 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
         raise DataError(f"round {target.model_round}'s model was not put back: {result.text}")
     expected = now.decision if now else None
     decision = ledger.roll_back(target.model_round, target.version, target.sha256, expected, why)
-    show_champion(places, ledger, settings, target.version)
+    with suppress(TrackingError):
+        show_champion(places, ledger, picture.open_tracker(places, ledger))
     return Champion(target.model_round, target.version, target.sha256, decision.id)
 
 
@@ -64,12 +65,20 @@ def choose(decisions: Sequence[Decision], now: Champion | None, number: int | No
     return found[-1]
 
 
-def show_champion(places: Locations, ledger: Ledger, settings: Settings, version: str) -> None:
-    """Points MLflow's alias at the champion; the ledger has decided already, so this may fail."""
-    # `up` and the next round set it where this did not; the ledger's row is the truth.
-    with suppress(TrackingError):
-        tracker = picture.open_tracker(places, ledger)
-        tracker.show_champion(settings.publish.model_name, version)
+def show_champion(places: Locations, ledger: Ledger, tracker: Tracker) -> bool:
+    """Points MLflow's alias at the champion, under the name that it was registered by.
+
+    Returns:
+        Whether its version was found there; True where there is no champion.
+
+    Raises:
+        TrackingError: MLflow is away. The ledger has decided; `up` and later rounds try again.
+    """
+    champion = ledger.champion()
+    if champion is None:
+        return True
+    name = read_settings(places.root, tag_name(champion.round)).publish.model_name
+    return tracker.show_champion(name, champion.version)
 
 
 def published_model(places: Locations, number: int, sha256: str) -> Path:

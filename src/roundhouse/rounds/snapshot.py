@@ -32,6 +32,11 @@ def take_snapshot(this: Round) -> Inputs:
         DataError: an earlier partition is missing or differs from its record.
     """
     done = inputs_module.read(this.workspace)
+    row = this.ledger.round(this.number)
+    if done and row and row.inputs != done.model_dump_json():
+        # Rows were erased since, and the ledger let go of what was frozen: all of it anew.
+        (this.workspace / inputs_module.FILE).unlink()
+        done = None
     if done:
         check_partitions(this.workspace, done.partitions)
         _fetch_champion(this, done)

@@ -4,6 +4,7 @@ The user's checkout is read, never written: what comes back to it is one tag.
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +44,14 @@ class Plan:
         previous: tag of the last published round.
         settings: text of the round's params.yaml.
         allow_dirty: carry edits of tracked code.
+        accept: checks that a person accepts, each with the reason.
     """
 
     code: str
     previous: str | None
     settings: str
     allow_dirty: bool
+    accept: Sequence[Sequence[str]] = ()
 
 
 def refuse_edited_code(root: Path) -> None:
