@@ -148,7 +148,10 @@ def _published(version: str, promoted: bool, reasons: tuple[str, ...]) -> Publis
 def _answers(this: Round, decision: Decision) -> bool:
     """Whether what the remote gives out, and nothing else, loads in a fresh process and answers."""
     sha256, probe = str(decision.bound["model"]), this.settings.probes[0]
-    return answers_as_published(this.places, this.number, sha256, probe).passed
+    try:
+        return answers_as_published(this.places, this.number, sha256, probe).passed
+    except DataError:
+        return False
 
 
 def _write_row(
