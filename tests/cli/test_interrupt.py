@@ -37,6 +37,8 @@ def start(noted: Path, terminal: int | None = None) -> "subprocess.Popen[bytes]"
 
     def take_terminal() -> None:
         os.setsid()
+        # Tests that were started in the background ignore it, and so would their children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if terminal is not None:
             # Opening makes it the controlling terminal of the new session.
             os.close(os.open(os.ttyname(terminal), os.O_RDWR))
