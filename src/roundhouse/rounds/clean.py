@@ -3,7 +3,8 @@
 Of a round that ended, beside the last `storage.keep_rounds` and the champion's:
 
     its workspace        tags and remote hold all of it; its logs move to state/logs/rounds/NNNN
-    its cache objects    where the remote has them unharmed, and no kept round uses them
+    its cache objects    where the remote has them unharmed, and no kept round uses them; and what
+                         no published round and no workspace names: tries that came to nothing
     its extracted model  state/models; published bytes, written there for `chat` and `rollback`
 
 A round that did not end, and the remote, are never touched.
@@ -138,12 +139,16 @@ def _empty_cache(places: Locations, kept: set[int]) -> tuple[int, int]:
     for doomed in places.rounds.glob(".removing-*"):
         shutil.rmtree(doomed)
     needed, remote = set(_used(places, kept)), found[-1]
+    published = set(_used(places, set(round_tags(places.root))))
+    for workspace in places.rounds.glob("[0-9]*"):
+        needed |= {md5 for _, md5 in objects.made(places, workspace)}
     there = set(remote.names())
     count = size = 0
     for name in sorted(cache.names()):
         # Hashing a remote that is no folder would fetch all of it: that it has the object must do.
         whole = not isinstance(remote, Folder) or remote.digest(name) == name.removesuffix(".dir")
-        if name in needed or name not in there or not whole:
+        elsewhere = name in there and whole
+        if name in needed or (name in published and not elsewhere):
             continue
         size += cache.path(name).stat().st_size
         cache.delete(name)

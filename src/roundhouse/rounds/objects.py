@@ -217,7 +217,7 @@ def push(places: Locations, workspace: Path) -> None:
     dvc("push", workspace=workspace, root=places.root)
     remote = stores(places)[-1]
     there = None if isinstance(remote, Folder) else set(remote.names())
-    for name, md5 in _made(places, workspace):
+    for name, md5 in made(places, workspace):
         # What is no folder is asked by name alone: hashing it would fetch it all.
         whole = remote.digest(md5) == md5.removesuffix(".dir") if there is None else md5 in there
         if not whole:
@@ -227,7 +227,7 @@ def push(places: Locations, workspace: Path) -> None:
 def _fill_cache(places: Locations, workspace: Path) -> None:
     """Puts right in the cache, from the clone, what is missing or damaged there."""
     cache = stores(places)[0]
-    for name, md5 in _made(places, workspace):
+    for name, md5 in made(places, workspace):
         if not name.endswith("/") and cache.digest(md5) != md5:
             if not is_whole(workspace / name, md5):
                 raise DataError(f"{workspace / name} is not what the round has made: resume it")
@@ -235,13 +235,20 @@ def _fill_cache(places: Locations, workspace: Path) -> None:
                 cache.put(md5, source)
 
 
-def _made(places: Locations, workspace: Path) -> Iterator[tuple[str, str]]:
-    """Path (ending in `/` for a folder's list) and DVC's md5 of everything in a clone."""
+def made(places: Locations, workspace: Path) -> Iterator[tuple[str, str]]:
+    """Path (ending in `/` for a folder's list) and DVC's md5 of all that a clone has made so far.
+
+    Raises:
+        DataError: the list of a folder is in no store.
+    """
     found = stores(places)
-    texts = (workspace / "dvc.lock", workspace / DATA_POINTER)
-    lock, pointer = (yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts)
-    outs = {out["path"]: out["md5"] for one in lock["stages"].values() for out in one["outs"]}
-    outs["data/feedback"] = pointer["outs"][0]["md5"]
+    texts = [path for path in (workspace / "dvc.lock", workspace / DATA_POINTER) if path.exists()]
+    known = [yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts]
+    outs: dict[str, str] = {}
+    for one in known:
+        for stage in one.get("stages", {}).values():
+            outs |= {out["path"]: out["md5"] for out in stage["outs"]}
+        outs |= {f"data/{out['path']}": out["md5"] for out in one.get("outs", [])}
     for folder, md5 in outs.items():
         yield f"{folder}/", md5
         for entry in _listing(found, md5, folder):
