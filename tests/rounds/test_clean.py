@@ -17,7 +17,7 @@ pytestmark = pytest.mark.round
 
 @pytest.fixture
 def checkout(played: Played, tmp_path: Path) -> Path:
-    """A copy of the checkout with two rounds, and what a try that came to nothing left in the cache."""
+    """A copy of the checkout with two rounds; a try that came to nothing left an object behind."""
     root = tmp_path / "checkout"
     shutil.copytree(played.root, root, symlinks=True)
     _object(root, "cache", "ab" + "0" * 30).parent.mkdir(parents=True, exist_ok=True)
