@@ -1,6 +1,7 @@
 """Damage in DVC's stores, which DVC itself hands on with exit code 0."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,35 @@ def test_what_is_read_is_hashed_against_the_manifest(second: Round) -> None:
         _damage(store, md5)
     with pytest.raises(DataError, match=rf"{name} of round-0001 is missing or altered"):
         objects.read(places, "round-0001", name)
+
+
+def test_a_push_proves_what_the_remote_has(second: Round) -> None:
+    folder, places = second.workspace, second.places
+    (folder / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    frozen = snapshot.take_snapshot(second)
+    stages.run_stage(folder, places.root, "sft", _stay)
+    cache, remote = stores(places)
+    whole = _damage(cache, md5 := _named(cache, FIGURES))
+    objects.push(places, folder)
+    assert cache.digest(md5) == remote.digest(md5) == md5
+    assert whole == FIGURES
+    shutil.rmtree(places.state / "dvc" / "cache")
+    for name in list(remote.names()):
+        remote.delete(name)
+    if second.previous:
+        # What an earlier round published is in the clone too, and its list is made again.
+        assert len(frozen.partitions) == 2
+    objects.push(places, folder)
+    assert all(remote.digest(md5) == md5.removesuffix(".dir") for md5 in remote.names())
+    assert {md5 for _, md5 in objects.made(places, folder)} <= set(remote.names())
+
+
+def test_a_clone_that_lost_its_files_is_not_pushed(second: Round) -> None:
+    snapshot.take_snapshot(second)
+    cache = stores(second.places)[0]
+    partition = second.workspace / snapshot.FEEDBACK / "0002.jsonl"
+    _damage(cache, _named(cache, partition.read_bytes()))
+    partition.chmod(0o644)
+    partition.write_text("other rows\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"0002.jsonl is not what the round has made"):
+        objects.push(second.places, second.workspace)

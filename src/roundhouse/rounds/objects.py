@@ -207,13 +207,8 @@ def push(places: Locations, workspace: Path) -> None:
         DataError: the clone does not hold what its dvc.lock says.
         RoundhouseError: DVC could not push, or the remote lacks something afterwards.
     """
-    try:
-        _fill_cache(places, workspace)
-    except DataError:
-        # The cache was lost: DVC makes its lists again from the clone's own files.
-        dvc("add", "data/feedback", workspace=workspace, root=places.root)
-        dvc("commit", "--force", workspace=workspace, root=places.root)
-        _fill_cache(places, workspace)
+    _make_lists(places, workspace)
+    _fill_cache(places, workspace)
     dvc("push", workspace=workspace, root=places.root)
     remote = stores(places)[-1]
     there = None if isinstance(remote, Folder) else set(remote.names())
@@ -222,6 +217,28 @@ def push(places: Locations, workspace: Path) -> None:
         whole = remote.digest(md5) == md5.removesuffix(".dir") if there is None else md5 in there
         if not whole:
             raise RemoteError(f"{remote.where} lacks {name} (object {md5}) after the push")
+
+
+def _make_lists(places: Locations, workspace: Path) -> None:
+    """Where the cache was lost, DVC makes its lists again from the clone's own files.
+
+    Raises:
+        DataError: those files are not what the clone's dvc.lock says.
+    """
+    try:
+        for _ in made(places, workspace):
+            continue
+    except DataError:
+        texts = {path: path.read_bytes() for path in _pointers(workspace)}
+        dvc("add", "data/feedback", workspace=workspace, root=places.root)
+        dvc("commit", "--force", workspace=workspace, root=places.root)
+        changed = [path for path, text in texts.items() if _outs([path]) != _outs_of(text)]
+        for path in changed:
+            path.write_bytes(texts[path])
+        if changed:
+            raise DataError(
+                f"the files of {workspace} are not what {changed[0].name} says: resume the round"
+            ) from None
 
 
 def _fill_cache(places: Locations, workspace: Path) -> None:
@@ -242,17 +259,31 @@ def made(places: Locations, workspace: Path) -> Iterator[tuple[str, str]]:
         DataError: the list of a folder is in no store.
     """
     found = stores(places)
-    texts = [path for path in (workspace / "dvc.lock", workspace / DATA_POINTER) if path.exists()]
-    known = [yaml.safe_load(text.read_text(encoding="utf-8")) for text in texts]
-    outs: dict[str, str] = {}
-    for one in known:
-        for stage in one.get("stages", {}).values():
-            outs |= {out["path"]: out["md5"] for out in stage["outs"]}
-        outs |= {f"data/{out['path']}": out["md5"] for out in one.get("outs", [])}
-    for folder, md5 in outs.items():
+    for folder, md5 in _outs(_pointers(workspace)).items():
         yield f"{folder}/", md5
         for entry in _listing(found, md5, folder):
             yield f"{folder}/{entry['relpath']}", entry["md5"]
+
+
+def _pointers(workspace: Path) -> list[Path]:
+    """The files in which DVC says what a clone has made."""
+    return [path for path in (workspace / "dvc.lock", workspace / DATA_POINTER) if path.exists()]
+
+
+def _outs(pointers: Sequence[Path]) -> dict[str, str]:
+    """Folder to the md5 of its list, from files of DVC's."""
+    outs: dict[str, str] = {}
+    for path in pointers:
+        outs |= _outs_of(path.read_bytes())
+    return outs
+
+
+def _outs_of(text: bytes) -> dict[str, str]:
+    known = yaml.safe_load(text) or {}
+    outs = {f"data/{out['path']}": out["md5"] for out in known.get("outs", [])}
+    for stage in known.get("stages", {}).values():
+        outs |= {out["path"]: out["md5"] for out in stage.get("outs", [])}
+    return outs
 
 
 def check_restored(places: Locations, workspace: Path, stage: str) -> None:
