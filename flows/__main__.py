@@ -29,4 +29,8 @@ def outcome(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    jsonl.write_json(Path(sys.argv[2]), outcome(json.loads(sys.argv[1])))
+    try:
+        jsonl.write_json(Path(sys.argv[2]), outcome(json.loads(sys.argv[1])))
+    except KeyboardInterrupt:
+        # The command says in one line how to go on.
+        sys.exit(130)

@@ -52,7 +52,21 @@ def end_dead(root: Path, but: UUID | None = None) -> list[str]:
         dead = [run for run in _open_runs(client) if run.id != but and _is_dead(run, root)]
         for run in dead:
             _end(client, run)
+        _end_tasks(client)
     return [run.name for run in dead]
+
+
+def _end_tasks(client: SyncPrefectClient) -> None:
+    """Ends tasks that a crashed run left as running: whoever saw its process end knew none."""
+    ended = {"state": {"type": {"any_": [StateType.CRASHED.value, StateType.FAILED.value]}}}
+    only = {"state": {"type": {"any_": _OPEN}}}
+    for task in client.read_task_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
+        flow_run_filter=FlowRunFilter.model_validate(ended),
+        task_run_filter=TaskRunFilter.model_validate(only),
+    ):
+        state: State[None] = Crashed(message="its process was gone")
+        client.set_task_run_state(task.id, state, force=True)
 
 
 def end_lost(own: UUID, ledger: str) -> list[str]:

@@ -21,14 +21,11 @@ time.sleep(2)
 """
 
 COMMAND = """
-import subprocess, sys
-from roundhouse.cli.rounds import _interrupt
-process = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[1]])
-while True:
-    try:
-        sys.exit(process.wait())
-    except KeyboardInterrupt:
-        _interrupt(process)
+import os, sys
+from pathlib import Path
+from roundhouse.cli.rounds import run_apart
+command = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
+sys.exit(run_apart(command, Path.cwd(), dict(os.environ)))
 """
 
 

@@ -78,7 +78,8 @@ def places() -> Iterator[Kill]:
 def _stage_places(stage: str) -> Iterator[Kill]:
     yield Kill(f"stage.started[{stage}]")
     yield Kill(f"stage.begin[{stage}]")
-    yield Kill(f"stage.step[{stage}]")
+    if stage not in ("validate", "raters"):
+        yield Kill(f"stage.step[{stage}]")
     if stage in ("sft", "reward", "ppo"):
         yield Kill(f"stage.step[{stage}]", nth=2, action="torn")
     if stage in _MODELS:

@@ -80,7 +80,7 @@ def _row(options: argparse.Namespace) -> int:
 
 
 def _file(options: argparse.Namespace) -> int:
-    found = traces.audit_file(*opened(), options.file)
+    found = traces.audit_file(*opened(), Path(options.file).name)
     show(options, found, report.file_text(found))
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import asdict
+from typing import Any
 
 from roundhouse.cli.output import add, here, show
 from roundhouse.ledger import Erasure, Erasures, Ledger
@@ -55,6 +56,12 @@ def _show(options: argparse.Namespace, requests: list[Erasure], none: str = "") 
     show(options, value, text or none)
 
 
+def _used(made: dict[str, Any]) -> str:
+    """What the rows were used for, such as `, used: judge 11, evaluate 7`."""
+    uses = ", ".join(f"{how} {count:,}" for how, count in made.get("used", {}).items())
+    return f", used: {uses}" if uses else ", none of them used"
+
+
 def _lines(request: Erasure) -> list[str]:
     report = request.report
     state = f"finished {request.finished_at}" if request.finished_at else "unfinished: say it again"
@@ -69,8 +76,8 @@ def _lines(request: Erasure) -> list[str]:
             f", weight {layout.number(made['weight'], 2)}" if made["weight"] is not None else ""
         )
         lines.append(
-            f"  round {made['round']}, version {made['version'] or 'none'}: trained with"
-            f" {made['rows']:,} of the rows{weight}; its weights stay"
+            f"  round {made['round']}, version {made['version'] or 'none'}: had"
+            f" {made['rows']:,} of the rows{_used(made)}{weight}; its weights stay"
         )
     if report.get("look_at"):
         lines.append(f"  not ours to rewrite, so look at: {', '.join(report['look_at'])}")

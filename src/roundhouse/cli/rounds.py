@@ -15,7 +15,7 @@ from typing import Any
 from roundhouse import acceptance, jsonl, report
 from roundhouse.cli.output import add, here, show, whole_number
 from roundhouse.environment import environment, import_path
-from roundhouse.errors import NoLedgerError, RoundhouseError, TrackingError, UsageError
+from roundhouse.errors import LedgerError, NoLedgerError, RoundhouseError, TrackingError, UsageError
 from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations
 from roundhouse.processes import ROUND_MARK
@@ -25,13 +25,13 @@ from roundhouse.rounds.clean import clean
 from roundhouse.rounds.lock import owned, who
 from roundhouse.settings import load
 
-#: A Ctrl-C gets this long to end the round by itself (seconds); it is sent again after that.
-GRACE = 10.0
 #: Skips that are shown below the rounds.
 SHOWN = 3
 #: When and why.
 Skips = list[tuple[str, str]]
 
+#: As a shell says it.
+INTERRUPTED = 130
 EXIT_CODES = {"promoted": 0, "held": 0, "skipped": 0, "blocked": 3}
 
 
@@ -65,6 +65,10 @@ def _round(options: argparse.Namespace) -> int:
     if options.accept and not options.why.strip():
         raise UsageError("--accept needs --why TEXT: the reason is kept with the round")
     acceptance.require(options.accept)
+    # Said here at once; the flow would say it after Prefect has started, and leave a failed run.
+    places = here()
+    load(places.root / options.params, options.overrides)
+    _refuse_busy(places)
     request = {
         "params": options.params,
         "overrides": options.overrides,
@@ -75,7 +79,18 @@ def _round(options: argparse.Namespace) -> int:
     return _run_flow(options, request)
 
 
+def _refuse_busy(places: Locations) -> None:
+    """Says who is at work, if anybody is on this machine; the flow asks again when it begins."""
+    with owned(places.state / "round.lock", "a look at the lock"):
+        return
+
+
 def _resume(options: argparse.Namespace) -> int:
+    places = here()
+    _refuse_busy(places)
+    with Ledger.open(places.ledger_url, create=False) as ledger:
+        if ledger.round(options.number) is None:
+            raise UsageError(f"there is no round {options.number}: see `roundhouse rounds`")
     return _run_flow(options, {"resume": options.number})
 
 
@@ -104,10 +119,12 @@ def _run_flow(options: argparse.Namespace, request: dict[str, Any]) -> int:
     with tempfile.TemporaryDirectory(prefix="roundhouse-") as folder:
         result = Path(folder) / "result.json"
         code = _flow_process(places, request | {"root": str(places.root)}, result)
+        if code == INTERRUPTED:
+            sys.stderr.write(f"roundhouse: interrupted; {_unfinished(places)}\n")
+            return INTERRUPTED
         if not result.exists():
             raise RoundhouseError(
-                f"the round's process ended with code {code} before its end: "
-                "`roundhouse rounds` shows its number, `roundhouse resume N` finishes it"
+                f"the round's process ended with code {code} before its end; {_unfinished(places)}"
             )
         record = jsonl.read_json(result)
     if "error" in record:
@@ -137,28 +154,34 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
     # Prefect makes its folder, but not the folders above it.
     Path(env["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows", json.dumps(request), str(result)]
-    process = subprocess.Popen(command, cwd=places.root, env=env, stdin=subprocess.DEVNULL)
+    return run_apart(command, places.root, env)
+
+
+def run_apart(command: list[str], folder: Path, env: dict[str, str]) -> int:
+    """Runs a command to its end and returns its code; signals reach it through us alone.
+
+    It has a session of its own: a Ctrl-C at the terminal would strike its servers too, with which
+    it says how it ended.
+    """
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True
+    )
     signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
     while True:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            _interrupt(process)
+            process.send_signal(signal.SIGINT)
 
 
-def _interrupt(process: "subprocess.Popen[bytes]") -> None:
-    """Passes an interrupt on, once: a Ctrl-C at the terminal has reached the round as well."""
+def _unfinished(places: Locations) -> str:
+    """How to go on with the round that a process left."""
     try:
-        with Path("/dev/tty").open() as terminal:
-            reached = os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-        if reached:
-            process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        reached = False
-    except OSError:
-        reached = False
-    if not reached:
-        process.send_signal(signal.SIGINT)
+        with Ledger.open(places.ledger_url, create=False) as ledger:
+            left = [row.number for row in ledger.rounds() if row.state == "open"]
+    except LedgerError:
+        left = []
+    return f"finish it with `roundhouse resume {left[-1]}`" if left else "no round was begun"
 
 
 def _rounds(options: argparse.Namespace) -> int:
@@ -170,7 +193,7 @@ def _rounds(options: argparse.Namespace) -> int:
     rows = [
         {
             "round": row.number,
-            "decision": row.decision or "unfinished",
+            "decision": row.decision or _going(places, row, recorded),
             "reasons": row.reasons,
             "data_version": row.data_version,
             "metrics": row.metrics,
@@ -182,6 +205,13 @@ def _rounds(options: argparse.Namespace) -> int:
         text += f"\n\nlast skipped (`roundhouse rounds --skips`)\n{_skipped(skips[-SHOWN:])}"
     show(options, rows, text)
     return 0
+
+
+def _going(places: Locations, row: Round, recorded: list[Round]) -> str:
+    """What a round without a decision is: the last one may be at work on this machine."""
+    if row.state == "open" and row is recorded[-1] and mend.at_work(places):
+        return "running"
+    return "abandoned" if row.state == "abandoned" else "unfinished"
 
 
 def _skipped(skips: Skips) -> str:

@@ -92,8 +92,9 @@ def _decision(decision: Record) -> list[str]:
     ]
     return [
         "## Decision", "",
-        f"**{decision['outcome']}** by the gate's rules. A release is held all the same where the "
-        "champion changed meanwhile: the ledger has the last word.", "",
+        f"**{decision['outcome']}** is what the gate's rules say. Where the champion changed "
+        "meanwhile (`champion-changed`), or the published bytes did not answer "
+        "(`published-model`), the model was held all the same: the ledger has the last word.", "",
         *_table(("rule", "result", "measured"), rows),
     ]  # fmt: skip
 

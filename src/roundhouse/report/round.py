@@ -66,6 +66,8 @@ def round_table(record: Record, width: int | None = None) -> str:
     for mark, rule, text in verdicts:
         if mark != "ok":
             rules.add_row(Text(mark, layout.BAD), Text(f"{rule}: {text}"))
+    for warning in record.get("warnings", ()):
+        rules.add_row(Text("warn", layout.BAD), Text(warning))
     if passed := [rule for mark, rule, _ in verdicts if mark == "ok"]:
         rules.add_row(Text("ok", "bold green"), Text(", ".join(passed)))
     where = Table.grid(padding=(0, 2))
@@ -94,8 +96,13 @@ def commands(record: Record) -> list[tuple[str, str]]:
     if record["decision"] in ("promoted", "held"):
         found.append(("lineage", f"{program} audit round {round_}"))
     if record["decision"] == "blocked":
-        found.append(("go on anyway", f"{program} round --accept CHECK --why TEXT"))
+        found.append(("go on anyway", f"{program} round --accept {_check(record)} --why TEXT"))
     return found
+
+
+def _check(record: Record) -> str:
+    """The name of the check that blocked, which the reason begins with."""
+    return next(iter(record.get("reasons", ())), "CHECK").partition(":")[0]
 
 
 def rounds_table(rows: Sequence[Record]) -> str:

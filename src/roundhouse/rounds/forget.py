@@ -30,6 +30,8 @@ from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.lock import owned, who
 from roundhouse.rounds.marks import Marks
+from roundhouse.rounds.shelf import Shelf
+from roundhouse.rounds.traces import counted
 from roundhouse.settings import load
 
 _PURPOSE = "roundhouse forget"
@@ -164,8 +166,16 @@ def _describe(
         if used:
             weight = _weight(places, number, raters)
             found: dict[str, Any] = {"round": number, "version": versions.get(number), "rows": used}
-            rounds.append(found | {"weight": weight})
+            rounds.append(found | {"weight": weight, "used": _uses(places, number, rows)})
     Erasures(ledger).report(request.id, rows=len(rows), rounds=rounds)
+
+
+def _uses(places: Locations, number: int, rows: Sequence[tuple[int, Row]]) -> dict[str, int]:
+    """What a round made of the rows: rows by use; empty where its files cannot be read any more."""
+    try:
+        return counted(Shelf(places), tag_name(number), {row["id"] for _, row in rows})["used"]
+    except RoundhouseError:
+        return {}
 
 
 def _weight(places: Locations, number: int, raters: set[str]) -> float | None:

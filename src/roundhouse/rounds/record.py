@@ -22,7 +22,8 @@ def make(
 ) -> dict[str, Any]:
     """The record of a finished round.
 
-    Keys: round, decision, reasons, data_version, commit, metrics, seconds, workspace, rules.
+    Keys: round, decision, reasons, data_version, commit, metrics, seconds, workspace, rules,
+    warnings, and what the round was made of.
     """
     frozen = inputs_module.read(this.workspace)
     rules = this.workspace / "decision.json"
@@ -38,8 +39,16 @@ def make(
         "previous": this.previous,
         "partitions": {k: v.rows for k, v in frozen.partitions.items()} if frozen else {},
         "rules": jsonl.read_json(rules)["reasons"] if rules.exists() else [],
+        "warnings": warnings(this.workspace),
         "feedback": this.ledger.counts()._asdict(),
     }
+
+
+def warnings(workspace: Path) -> list[str]:
+    """What a person should look at, though it stops nothing."""
+    path = workspace / "out" / "raters" / "verdict.json"
+    pool = jsonl.read_json(path) if path.exists() else {"state": "ok"}
+    return [f"{pool['check']}: {pool['message']}"] if pool["state"] == "warn" else []
 
 
 def figures(workspace: Path) -> dict[str, float]:

@@ -33,7 +33,7 @@ def audit_rater(places: Locations, ledger: Ledger, rater: str) -> dict[str, Any]
         if rows:
             state = next((one for one in raters(shelf, tag) if one["rater"] == rater), None)
             told = {"weight": state["weight"], "state": state["state"]} if state else {}
-            used = _counted(shelf, tag, rows)
+            used = counted(shelf, tag, rows)
             entry = {"rows": len(rows), "weight": None, "state": None, **told, **used}
             found.append(rounds.entry(number) | entry)
     last = shelf.inputs(tag_name(rounds.numbers[-1])).watermark if rounds.numbers else 0
@@ -86,7 +86,7 @@ def audit_file(places: Locations, ledger: Ledger, named: str) -> dict[str, Any]:
         watermark = shelf.inputs(tag).watermark
         rows = {id for id, seq in seqs.items() if seq <= watermark}
         if rows:
-            used = _counted(shelf, tag, rows)
+            used = counted(shelf, tag, rows)
             found.append(rounds.entry(number) | {"rows": len(rows)} | used)
     last = shelf.inputs(tag_name(rounds.numbers[-1])).watermark if rounds.numbers else 0
     return {
@@ -132,7 +132,7 @@ def _rows_of(shelf: Shelf, tag: str, rater: str, known: dict[str, set[str]]) -> 
     return ids
 
 
-def _counted(shelf: Shelf, tag: str, wanted: Collection[str]) -> dict[str, dict[str, int]]:
+def counted(shelf: Shelf, tag: str, wanted: Collection[str]) -> dict[str, dict[str, int]]:
     """Rows by use, excluded ones by check, unused ones by reason; a row may have several uses."""
     used: dict[str, set[str]] = defaultdict(set)
     why: dict[str, Counter[str]] = {"excluded": Counter(), "unused": Counter()}
