@@ -9,7 +9,7 @@ round: $(READY)
 	$(BIN)/roundhouse round
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # All of the faults, for an hour or more; SEED draws others. The last counts stand in docs/faults.md.
 SEED ?= 1

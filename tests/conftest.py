@@ -43,11 +43,9 @@ TINY = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole rounds stay on one worker, so that their shared checkout is played once."""
+    """Whole rounds take a minute or two where the machine is free, and many more where not."""
     for item in items:
         if item.get_closest_marker("round"):
-            item.add_marker(pytest.mark.xdist_group("round"))
-            # They take a minute or two where the machine is free.
             item.add_marker(pytest.mark.timeout(1800))
 
 
