@@ -56,7 +56,7 @@ def test_a_job_that_fails_is_tried_again_and_holds_up_no_other(
     sender.send("stage", twice_in_vain)
     sender.send("round", done.set)
     assert done.wait(10)
-    # Each wait ends after one more try in vain; on a busy machine the thread has made one by itself.
+    # Each wait ends after one more try in vain; a busy machine may have seen one before it.
     left = [sender.wait(10) for _ in range(3)]
     assert left[-1] == []
     assert len(tries) == 3
