@@ -184,7 +184,7 @@ def test_the_request_says_what_was_trained_on_the_rows(
     (made,) = report["rounds"]
     assert (made["round"], made["version"], made["rows"]) == (1, "1", 16)
     assert 0 < made["weight"] <= 1
-    assert set(made["used"]) <= {"sft", "reward", "judge", "evaluate", "ppo"} and made["used"]
+    assert {"sft", "reward"} & set(made["used"])
     assert report["look_at"] == []
 
 
