@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from roundhouse.errors import DataError
-from roundhouse.feedback import Row, content_hash
-from roundhouse.ledger import append, decisions, owner, schema
+from roundhouse.feedback import Row
+from roundhouse.ledger import append, chain, decisions, owner, schema
 from roundhouse.ledger.engine import connect, worded, writer
 from roundhouse.ledger.records import (
     Batch,
@@ -187,30 +187,7 @@ class Ledger:
         Raises:
             DataError: names the first row that differs from its record.
         """
-        table = schema.feedback.c
-        seq, erased, chain = 0, 0, schema.GENESIS
-        # One statement, since a writer may be at work: rows and head of the same moment.
-        last = select(func.coalesce(func.max(table.seq), 0)).scalar_subquery().label("last")
-        with self._reading() as connection:
-            end = connection.execute(select(schema.head, last)).one()
-        while seq < end.last:
-            query = select(schema.feedback).where(table.seq > seq, table.seq <= end.last)
-            with self._reading() as connection:
-                page = connection.execute(query.order_by(table.seq).limit(PAGE)).all()
-            if not page:
-                break
-            for row in page:
-                seq += 1
-                chain = append.next_chain(chain, row.digest)
-                problem = _problem(row, seq, chain)
-                if problem:
-                    raise DataError(f"ledger row {seq} {problem}: put back a copy of the ledger")
-                erased += row.row is None
-        if (end.seq, end.chain) != (seq, chain):
-            raise DataError(
-                f"the ledger ends at row {seq}, its record at {end.seq}: put back a copy of it"
-            )
-        return Verified(seq, erased, chain)
+        return chain.verify(self._reading, PAGE)
 
     def identity(self) -> str:
         """Names this ledger among others that share a tracking server."""
@@ -380,23 +357,6 @@ def _quarantined(connection: Connection, key: int) -> Quarantined:
     query = select(parts.raw).where(parts.quarantine == key).order_by(parts.part)
     raw = b"".join([row.raw, *connection.execute(query).scalars()])
     return Quarantined(row.id, row.batch, row.line, row.code, row.message, raw)
-
-
-def _problem(row: Any, seq: int, chain: str) -> str | None:
-    """What is wrong with a stored row, or None. An erased row has its digest and place left."""
-    if row.seq != seq:
-        return "is missing"
-    if row.chain != chain:
-        return "breaks the chain"
-    if row.row is None:
-        return None if row.erasure else "was emptied without a request"
-    if append.row_digest(row.salt or "", row.row) != row.digest:
-        return "differs from its digest"
-    content = json.loads(row.row)
-    columns = (row.id, row.kind, row.rater, row.content_hash)
-    if columns != (content["id"], content["kind"], content["rater"], content_hash(content)):
-        return "differs from its columns"
-    return None
 
 
 def person() -> str:
