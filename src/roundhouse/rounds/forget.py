@@ -128,6 +128,7 @@ def _clear(places: Locations, erasures: Erasures, request: Erasure, marks: Marks
     failpoints.hit("forget.rounds")
     notices = clearing.clear_state(places, marks)
     erasures.report(request.id, look_at=notices)
+    problems += clearing.clear_tracked(places, erasures.ledger, marks)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RoundhouseError(

@@ -75,7 +75,7 @@ class Connection:
         uri: `http://...` of a server, or a database URL such as `sqlite:///...`.
         ledger: name of the ledger (`Ledger.identity`); only its runs and versions are seen.
         experiment: its name; made where it does not exist.
-        host: this machine, by which another one's runs are told from ours.
+        host: where we are, by which other ones' runs are told from ours.
     """
 
     def __init__(
@@ -96,6 +96,11 @@ class Connection:
     def where(self) -> str:
         """The URI without a password."""
         return masked(self._uri)
+
+    @property
+    def absent(self) -> bool:
+        """Whether the store is a file that is not there: reading must not make one."""
+        return self._database is not None and not self._database.exists()
 
     def ask_again(self) -> None:
         """Ends the rest after a failure: for what cannot wait, or a person who asks."""
