@@ -1,6 +1,7 @@
 """One MLflow experiment: connected to late, asked again after a failure only when that is cheap."""
 
 import functools
+import logging
 import math
 import os
 import socket
@@ -59,7 +60,9 @@ def tracked(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P
             except Exception as error:
                 if time.monotonic() - started > COSTLY:
                     self._rests_until = time.monotonic() + REST
-                reason = masked(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+                # A database's statement says nothing to whoever reads this.
+                said = f"{type(error).__name__}: {error}".partition("[SQL:")[0]
+                reason = masked(" ".join(said.split()))[:300]
                 # Not chained: a traceback would show the address with its password.
                 raise TrackingError(f"MLflow at {self.where}: {reason}") from None
 
@@ -217,6 +220,8 @@ def mlflow() -> Any:
         os.environ.setdefault(name, value)
     import mlflow as library  # noqa: PLC0415 - see above
 
+    # What the store logs with a traceback, on a full disk say, it raises too, and we say it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return library
 
 
