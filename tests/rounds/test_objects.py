@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from roundhouse.errors import DataError
-from roundhouse.rounds import objects, snapshot, stages
+from roundhouse.rounds import objects, snapshot, stages, transfer
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import dvc, stores
 from roundhouse.rounds.stores import Folder, Store
@@ -130,7 +130,7 @@ def test_a_push_proves_what_the_remote_has(second: Round) -> None:
     stages.run_stage(folder, places.root, "sft", _stay)
     cache, remote = stores(places)
     whole = _damage(cache, md5 := _named(cache, FIGURES))
-    objects.push(places, folder)
+    transfer.push(places, folder)
     assert cache.digest(md5) == remote.digest(md5) == md5
     assert whole == FIGURES
     shutil.rmtree(places.state / "dvc" / "cache")
@@ -139,9 +139,9 @@ def test_a_push_proves_what_the_remote_has(second: Round) -> None:
     if second.previous:
         # What an earlier round published is in the clone too, and its list is made again.
         assert len(frozen.partitions) == 2
-    objects.push(places, folder)
+    transfer.push(places, folder)
     assert all(remote.digest(md5) == md5.removesuffix(".dir") for md5 in remote.names())
-    assert {md5 for _, md5 in objects.made(places, folder)} <= set(remote.names())
+    assert {md5 for _, md5 in transfer.made(places, folder)} <= set(remote.names())
 
 
 def test_a_clone_that_lost_its_files_is_not_pushed(second: Round) -> None:
@@ -152,4 +152,4 @@ def test_a_clone_that_lost_its_files_is_not_pushed(second: Round) -> None:
     partition.chmod(0o644)
     partition.write_text("other rows\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"0002.jsonl is not what the round has made"):
-        objects.push(second.places, second.workspace)
+        transfer.push(second.places, second.workspace)

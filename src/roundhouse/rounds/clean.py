@@ -20,7 +20,7 @@ from roundhouse import failpoints
 from roundhouse.errors import RoundhouseError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects, picture
+from roundhouse.rounds import objects, picture, transfer
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import round_tags
@@ -141,7 +141,7 @@ def _empty_cache(places: Locations, kept: set[int]) -> tuple[int, int]:
     needed, remote = set(_used(places, kept)), found[-1]
     published = set(_used(places, set(round_tags(places.root))))
     for workspace in places.rounds.glob("[0-9]*"):
-        needed |= {md5 for _, md5 in objects.made(places, workspace)}
+        needed |= {md5 for _, md5 in transfer.made(places, workspace)}
     there = set(remote.names())
     count = size = 0
     for name in sorted(cache.names()):

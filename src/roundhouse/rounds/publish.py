@@ -19,7 +19,7 @@ from roundhouse.errors import ChampionChangedError, DataError, RoundhouseError, 
 from roundhouse.gate import Decision
 from roundhouse.report.card import shortened
 from roundhouse.rounds import inputs as inputs_module
-from roundhouse.rounds import objects, record, workspace
+from roundhouse.rounds import record, transfer, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import DECISION_FILE, MODEL
 from roundhouse.rounds.git import show
@@ -82,7 +82,7 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
 
 def _push(this: Round) -> None:
     try:
-        objects.push(this.places, this.workspace)
+        transfer.push(this.places, this.workspace)
     except RoundhouseError as error:
         raise RoundhouseError(
             f"{error}; round {this.number} is not published: "

@@ -12,7 +12,7 @@ from roundhouse.errors import DataError
 from roundhouse.feedback import rater_key
 from roundhouse.hashes import sha256_file
 from roundhouse.ledger.store import now
-from roundhouse.rounds import erased, objects
+from roundhouse.rounds import erased, objects, transfer
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
@@ -138,7 +138,7 @@ def _restore(this: Round, replaced: Sequence[str]) -> None:
             (folder / name).write_bytes(published.read((FEEDBACK / name).as_posix()))
     elif this.previous:
         git("checkout", "--quiet", this.previous, "--", DATA_POINTER, cwd=this.workspace)
-        objects.pull(this.places, this.workspace, DATA_POINTER)
+        transfer.pull(this.places, this.workspace, DATA_POINTER)
 
 
 def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from roundhouse import failpoints, jsonl, processes, storage
 from roundhouse.errors import Blocked, RoundhouseError, StageError
 from roundhouse.locations import Locations
-from roundhouse.rounds import dvc, objects
+from roundhouse.rounds import dvc, transfer
 from roundhouse.stage import FAILURE
 
 #: In the order that dvc.yaml's dependencies allow.
@@ -83,7 +83,7 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
     figures = jsonl.read_json(workspace / "out" / stage / "figures.json")
     cached = _identity(journal) == before
     if cached:
-        objects.check_restored(Locations(root), workspace, stage)
+        transfer.check_restored(Locations(root), workspace, stage)
     return StageResult(stage, cached, time.monotonic() - started, figures)
 
 

@@ -1,20 +1,23 @@
 """Places that hold published bytes by DVC's hash: a folder, or whatever DVC can reach, such as S3.
 
 The layout is DVC 3's: `files/md5/ab/cdef...`, where a folder is a JSON list under a name in `.dir`.
-A store only moves bytes; whether they are the right ones is for the caller to find out.
+A store only moves bytes, whatever they are: `take` and `listing` give out what has the right hash.
+DVC hands out a damaged cache file with exit code 0, so nothing that lies here is believed unhashed.
 """
 
+import io
+import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import new
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from roundhouse import storage
-from roundhouse.errors import RemoteError, StorageError
+from roundhouse.errors import DataError, RemoteError, StorageError
 
 #: Bytes that are copied at a time.
 _PIECE = 1 << 20
@@ -181,3 +184,48 @@ class Remote(Store):
     def _files(self) -> Iterator[tuple[str, str]]:
         for path in self._filesystem.find(self._top):
             yield tuple(path.rsplit("/", 2)[-2:])
+
+
+def take(
+    found: Sequence[Store],
+    md5: str,
+    sink: BinaryIO,
+    *,
+    sha256: str | None = None,
+    mend: bool = True,
+) -> bool:
+    """Fills `sink` from the first store whose copy has the right hash; False where none has.
+
+    Args:
+        found: the stores.
+        md5: the object's name.
+        sink: gets its bytes.
+        sha256: a better hash than its name, where one is known.
+        mend: put damaged copies that were met on the way right.
+    """
+    wanted, algorithm = (sha256, "sha256") if sha256 else (md5.removesuffix(".dir"), "md5")
+    damaged: list[Store] = []
+    for store in found:
+        if not store.copy(md5, sink):
+            continue
+        sink.seek(0)
+        if digest(sink, algorithm) == wanted:
+            for other in damaged if mend else ():
+                other.put(md5, sink)
+            return True
+        damaged.append(store)
+    return False
+
+
+def listing(
+    found: Sequence[Store], md5: str, what: str, mend: bool = True
+) -> Iterator[dict[str, Any]]:
+    """DVC's list of the files in a folder: `relpath` and `md5` of each.
+
+    Raises:
+        DataError: no store has it unharmed; the message calls the folder `what`.
+    """
+    data = io.BytesIO()
+    if not take(found, md5, data, mend=mend):
+        raise DataError(f"the list of {what} is in no store: run `roundhouse audit verify`")
+    yield from json.loads(data.getvalue())

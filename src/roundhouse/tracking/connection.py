@@ -112,7 +112,7 @@ class Connection:
     @functools.cached_property
     def _client(self) -> "MlflowClient":
         if self._database is not None:
-            self._database.parent.mkdir(parents=True, exist_ok=True)
+            make_store(self._database)
         client: MlflowClient = mlflow().MlflowClient(self._uri, self._uri)
         return client
 
@@ -200,6 +200,31 @@ class Connection:
             if math.isfinite(value) and run.data.metrics.get(projection.metric_name(name)) != value
         ]
         self._log_metrics(run.info.run_id, new)
+
+
+def make_store(database: Path) -> None:
+    """Makes a store's database file where there is none, whole or not at all.
+
+    MLflow would make it in its place by some forty migrations, and a process that is killed among
+    them leaves a file that no later one can open.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if database.exists():
+        return
+    mlflow()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
+
+    part = database.with_name(f".{database.name}.{os.getpid()}")
+    part.unlink(missing_ok=True)
+    store = SqlAlchemyStore(f"sqlite:///{part}", str(database.parent / "artifacts"))
+    store.engine.dispose()
+    try:
+        # Not over the file of somebody who was quicker.
+        os.link(part, database)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink()
 
 
 def once(call: Callable[..., Any], *args: Any) -> None:
