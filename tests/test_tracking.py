@@ -2,7 +2,10 @@
 
 import json
 import math
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -387,3 +390,25 @@ def mlflow_artifact(client: MlflowClient, run: str, path: str) -> bytes:
     """A file as the server gives it out."""
     with TemporaryDirectory() as scratch:
         return Path(client.download_artifacts(run, path, scratch)).read_bytes()
+
+
+def test_a_process_that_dies_while_it_makes_the_store_leaves_none(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow" / "mlflow.db"
+    script = f"""
+import os, threading, time
+from pathlib import Path
+from roundhouse.tracking.connection import make_store
+database = Path({str(database)!r})
+def die():
+    # In the midst of the migrations.
+    while not any(path.stat().st_size > 100_000 for path in database.parent.glob(".*")):
+        time.sleep(0.001)
+    os.kill(os.getpid(), 9)
+threading.Thread(target=die, daemon=True).start()
+make_store(database)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not database.exists()
+    assert Tracker(f"sqlite:///{database}", LEDGER).round_run(1, {}, {})
+    assert [path.name for path in database.parent.iterdir()] == [database.name]

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roundhouse import jsonl, processes
-from roundhouse.environment import UP_FILE, UP_LOCK, environment
+from roundhouse.environment import UP_FILE, UP_LOCK, environment, mlflow_uri
 from roundhouse.errors import ServiceError, UsageError, masked
 from roundhouse.rounds.lock import owned
+from roundhouse.tracking.connection import make_store
 
 HOST = "127.0.0.1"
 #: The deployment as Prefect names it: flow/deployment.
@@ -139,6 +140,8 @@ class Machine:
         self._environment = self._variables()
         servers = [Service("prefect", _prefect(plan), _answers(f"{plan.prefect}/api/ready"))]
         if self.mlflow == plan.mlflow:
+            if store == mlflow_uri(root):
+                make_store(Path(store.removeprefix("sqlite:///")))
             ready = _answers(f"{plan.mlflow}/health")
             own = {"MLFLOW_BACKEND_STORE_URI": store}
             servers.append(Service("mlflow", _mlflow(root, plan), ready, variables=own))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from roundhouse import projection
 from roundhouse.environment import MLFLOW, PRIVATE
 from roundhouse.errors import TrackingError, masked
+from roundhouse.processes import birth
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -214,9 +215,12 @@ def make_store(database: Path) -> None:
     mlflow()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
 
+    for left in database.parent.glob(f".{database.name}.*"):
+        if birth(int(left.suffix[1:])) is None:
+            left.unlink(missing_ok=True)
     part = database.with_name(f".{database.name}.{os.getpid()}")
-    part.unlink(missing_ok=True)
-    store = SqlAlchemyStore(f"sqlite:///{part}", str(database.parent / "artifacts"))
+    place = str(database.parent / "artifacts")
+    store = SqlAlchemyStore(f"sqlite:///{part}", place)  # type: ignore[no-untyped-call]
     store.engine.dispose()
     try:
         # Not over the file of somebody who was quicker.
