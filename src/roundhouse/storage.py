@@ -80,7 +80,7 @@ def worded(error: BaseException, path: Path, need: int = 0) -> StorageError | No
 def full(path: Path, need: int = 0) -> StorageError:
     """The line for a full disk."""
     path = path.absolute()
-    wanted = f"{_size(need)} wanted, " if need else ""
+    wanted = f"{_size(max(need, 1000))} wanted, " if need else ""
     return StorageError(
         f"{path}: no space left on its disk ({wanted}{_size(free(path))} free): "
         "free some, then say it again"

@@ -84,3 +84,11 @@ def test_a_remote_that_is_away_is_named_without_its_password(machines: tuple[Pat
     with pytest.raises(RemoteError, match=r"127\.0\.0\.1") as pushed:
         push_new_tag(_round(one, "a"), one, "origin", TAG)
     assert "geheim" not in f"{fetched.value} {pushed.value}"
+
+
+def test_what_git_says_at_length_is_cut_to_its_reason(tmp_path: Path) -> None:
+    git("init", "--quiet", cwd=tmp_path)
+    with pytest.raises(RoundhouseError) as error:
+        git("cat-file", "-p", f"{'x' * 2000} at last", cwd=tmp_path)
+    assert len(str(error.value)) < 500
+    assert str(error.value).endswith("at last")

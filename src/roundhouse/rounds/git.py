@@ -20,6 +20,8 @@ _CONFIG = (
     ("gc.auto", "0"),
 )
 
+#: Characters of what git said that an error repeats.
+_LONGEST = 300
 _ALL_ROUNDS = "refs/tags/round-*:refs/tags/round-*"
 
 
@@ -142,4 +144,7 @@ def show(root: Path, revision: str, path: str) -> str | None:
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
     """What git said, in one line, without the credentials that an address may hold."""
     said = re.sub(r"://[^/@\s]*@", "://", " ".join(done.stderr.split()))
+    if len(said) > _LONGEST:
+        # On a full disk it names every file before it says why; the reason comes last.
+        said = f"... {said[-_LONGEST:]}"
     return said or f"exit code {done.returncode}"
