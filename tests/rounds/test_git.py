@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from roundhouse.errors import DataError, RemoteError
+from roundhouse.errors import DataError, RemoteError, RoundhouseError
 from roundhouse.rounds.git import fetch_rounds, git, push_new_tag, round_tags
 
 TAG = "round-0001"
