@@ -193,7 +193,7 @@ def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, fl
     measured = time.perf_counter()
 
     # 6. Epochs of minibatches over the same answers.
-    updates = [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
+    updates = learn(state, task, rollout)
 
     # 7. What happened; then the price of KL for the next step.
     metrics = _metrics(state, rollout, answers, updates)
@@ -236,6 +236,11 @@ def roll_out(
     # 5. Whitening over the batch's tokens.
     white = rl.whiten(advantages, actions)
     return Rollout(batch, old, kl, scores, final, rewards, values, white, returns)
+
+
+def learn(state: State, task: Task, rollout: Rollout) -> list[dict[str, float]]:
+    """Every update that a rollout gives; returns the figures of each, in order."""
+    return [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
 
 
 def prompts_of_step(task: Task, step: int) -> list[list[int]]:
