@@ -156,9 +156,9 @@ def step(name: str, root: Path, number: int) -> None:
     """A round's snapshot, or its end as if its models had been trained; in a process of its own."""
     from roundhouse.ledger import Ledger  # noqa: PLC0415 - of the clone that is measured
     from roundhouse.locations import Locations, tag_name  # noqa: PLC0415
+    from roundhouse.params import load  # noqa: PLC0415
     from roundhouse.rounds import decide, dvc, git, snapshot, workspace  # noqa: PLC0415
     from roundhouse.rounds.begin import Round  # noqa: PLC0415
-    from roundhouse.settings import load  # noqa: PLC0415
 
     places, previous = Locations(root), tag_name(number - 1) if number > 1 else None
     ledger, folder = Ledger.open(places.ledger_url), places.workspace(number)

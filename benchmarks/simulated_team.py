@@ -12,7 +12,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from roundhouse import settings
+from roundhouse import params
 from roundhouse.feedback import Row
 from roundhouse.simulate import archive, truth
 from roundhouse.simulate.world import BEST, all_prompts, vocabulary
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="archives to measure")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings")
     arguments = parser.parse_args()
-    loaded = settings.load(arguments.params)
+    loaded = params.load(arguments.params)
     runs = [figures(list(archive.archive(loaded, seed))) for seed in range(arguments.seeds)]
     table = {name: [run[name] for run in runs] for name in runs[0]}
     fixed = {"best_utility": BEST, "prompts": len(all_prompts()), "words": len(vocabulary())}

@@ -9,7 +9,7 @@ import numpy
 import pytest
 import torch
 
-from roundhouse import evaluation, gate, jsonl, settings
+from roundhouse import evaluation, gate, jsonl, params
 from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
@@ -18,7 +18,7 @@ from roundhouse.learn.models import Policy
 from roundhouse.smoke import SmokeResult
 from roundhouse.winrate import Bootstrap
 
-SETTINGS = settings.load(
+SETTINGS = params.load(
     Path(__file__).parents[1] / "params.yaml",
     [
         "model.scratch={hidden_size: 16, layers: 1, heads: 2, feed_forward: 32}",

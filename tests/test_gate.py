@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from roundhouse import gate, jsonl, settings
+from roundhouse import gate, jsonl, params
 from roundhouse.smoke import SmokeResult
 
-SETTINGS = settings.load(Path(__file__).parents[1] / "params.yaml").gate
+SETTINGS = params.load(Path(__file__).parents[1] / "params.yaml").gate
 CANDIDATE = gate.Candidate(
     model="c" * 64,
     reference="5" * 64,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roundhouse import model_folder, settings
+from roundhouse import model_folder, params
 from roundhouse.errors import SettingsError
 
 PROJECT = Path(__file__).parents[1]
@@ -18,10 +18,10 @@ NAME, REVISION = "acme/stories", "5" * 40
 CHECK = """
 import sys
 from pathlib import Path
-from roundhouse import model_folder, settings
+from roundhouse import model_folder, params
 from roundhouse.errors import RoundhouseError
 overrides = [f"model.base={sys.argv[1]}", f"model.revision={sys.argv[2]!r}"]
-model = settings.load(Path(sys.argv[3]), overrides).model
+model = params.load(Path(sys.argv[3]), overrides).model
 try:
     folder = model_folder.of_stage(model)
     model_folder.check(folder)
@@ -128,6 +128,6 @@ def test_a_name_that_nothing_can_be_had_for_is_refused_in_one_line(
 def test_a_revision_is_a_commit_and_nothing_that_moves(revision: str) -> None:
     given = [f"model.base={NAME}", f"model.revision={revision!r}"]
     with pytest.raises(SettingsError, match=r"model\.revision"):
-        settings.load(PROJECT / "params.yaml", given)
+        params.load(PROJECT / "params.yaml", given)
     with pytest.raises(SettingsError, match="scratch is none"):
-        settings.load(PROJECT / "params.yaml", [f"model.revision={REVISION!r}"])
+        params.load(PROJECT / "params.yaml", [f"model.revision={REVISION!r}"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roundhouse import personal
-from roundhouse.settings import load
+from roundhouse.params import load
 from roundhouse.simulate.archive import archive
 from tests.conftest import PROJECT
 

@@ -5,6 +5,7 @@ import math
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from mlflow import MlflowClient
 from roundhouse import jsonl
 from roundhouse.errors import TrackingError
 from roundhouse.projection import Data
-from roundhouse.tracking import Tracker
+from roundhouse.tracking import Artifacts, Tracker
 from tests.mlflow_server import Proxy, Server
 
 PROBE = "What should a customer know about late payment?"
@@ -362,3 +363,27 @@ def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
     assert "model/config.json" in artifacts(client, run)
     assert "plots/losses.png" in artifacts(client, stage)
     assert client.get_run(run).info.artifact_uri.startswith("mlflow-artifacts:")
+
+
+def test_words_are_taken_out_of_the_files_that_a_server_keeps(server: Server, folder: Path) -> None:
+    server.start()
+    run, stage, _ = whole_round(Tracker(server.uri, LEDGER), folder)
+    other = Tracker(server.uri, "another-ledger").round_run(1, {}, {})
+    client = MlflowClient(server.uri, server.uri)
+    client.log_text(stage, "Pay within thirty days.", "deep/er/note.txt")
+    client.log_text(other, "Pay within thirty days.", "note.txt")
+    before = artifacts(client, run)
+
+    changed = Artifacts(server.uri, LEDGER).rewrite(lambda data: data.replace(b"thirty", b"..."))
+    assert set(changed) == {f"{stage}/deep/er/note.txt", f"{stage}/samples.json"}
+    kept = [mlflow_artifact(client, stage, name) for name in ("deep/er/note.txt", "samples.json")]
+    assert all(b"within ... days" in text for text in kept)
+    assert mlflow_artifact(client, other, "note.txt") == b"Pay within thirty days."
+    assert artifacts(client, run) == before
+    assert Artifacts(server.uri, LEDGER).rewrite(lambda data: data) == []
+
+
+def mlflow_artifact(client: MlflowClient, run: str, path: str) -> bytes:
+    """A file as the server gives it out."""
+    with TemporaryDirectory() as scratch:
+        return Path(client.download_artifacts(run, path, scratch)).read_bytes()

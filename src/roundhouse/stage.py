@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from roundhouse import failpoints, jsonl, storage
 from roundhouse.errors import RoundhouseError, StorageError
 from roundhouse.journal import Journal
-from roundhouse.settings import Settings, load
+from roundhouse.params import load
+from roundhouse.settings import Settings
 
 OUT = Path("out")
 #: Where a stage that ends with one of our errors says so: DVC passes on no exit code.

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from roundhouse import settings
+from roundhouse import params
 from roundhouse.settings import SplitSettings, ValidateSettings
 
-PARAMS = settings.load(Path(__file__).parents[2] / "params.yaml")
+PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 Row = dict[str, Any]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from examples.convincing_arguments import convert, report, run
-from roundhouse import feedback, settings
+from roundhouse import feedback, params
 
 FOLDER = Path(convert.__file__).parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -117,7 +117,7 @@ def test_no_side_of_the_split_is_empty(shared: Path) -> None:
     pairs = convert.read(shared / "data" / "ukpconvarg1" / "pairs.csv.gz")
     debates = {convert.side(pair["topic"]).debate for pair in pairs}
     keys = {feedback.prompt_key({"group": debate}) for debate in debates}
-    split = settings.load(FOLDER / "params.yaml").split
+    split = params.load(FOLDER / "params.yaml").split
     counts = Counter(feedback.sides(keys, split).values())
     assert counts == {"train": 6, "judge": 3, "eval": 4}
 
@@ -131,7 +131,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_settings_load_and_simulate_nobody() -> None:
-    found = settings.load(FOLDER / "params.yaml")
+    found = params.load(FOLDER / "params.yaml")
     assert not found.simulate.enabled
     assert found.model.prompt_tokens + found.model.response_tokens <= 512
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
-from roundhouse import settings
+from roundhouse import params
 from roundhouse.learn import models
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Messages
@@ -78,7 +78,7 @@ def tiny() -> Callable[..., Settings]:
             "evaluate.bootstrap_draws": 50,
         }
         overrides = [f"{key}={value}" for key, value in (small | changes).items()]
-        return settings.load(PARAMS, overrides)
+        return params.load(PARAMS, overrides)
 
     return make
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from roundhouse import settings
+from roundhouse import params
 from roundhouse.settings import RaterSettings, SplitSettings
 
-PARAMS = settings.load(Path(__file__).parents[2] / "params.yaml")
+PARAMS = params.load(Path(__file__).parents[2] / "params.yaml")
 
 
 class Simulated(NamedTuple):

@@ -13,11 +13,11 @@ import pytest
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
+from roundhouse.params import load
 from roundhouse.rounds import git, snapshot, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import write_manifest
 from roundhouse.rounds.dvc import dvc
-from roundhouse.settings import load
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

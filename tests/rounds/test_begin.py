@@ -18,8 +18,9 @@ def _ask(root: Path, *overrides: str) -> None:
 def test_a_skipped_round_leaves_a_reason_and_takes_no_number(second: Round) -> None:
     root, before = second.places.root, len(second.ledger.rounds())
     request = Request(root, overrides=("simulate.enabled=false",), min_feedback=2)
-    with pytest.raises(Skipped) as skipped, begin.open_round(request):
-        pass
+    for _ in range(2):
+        with pytest.raises(Skipped) as skipped, begin.open_round(request):
+            pass
     assert str(skipped.value) == "1 new rows of feedback since round-0001, 2 wanted"
     assert [reason for _, reason in second.ledger.skips()] == [str(skipped.value)]
     busy = BusyError("roundhouse round (process 1 on here) is at work")

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from roundhouse import jsonl
+from roundhouse.locations import Locations
 from roundhouse.rounds import mend, picture, snapshot
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.chronicle import Chronicle
@@ -54,9 +55,14 @@ def test_what_mlflow_missed_is_made_up_for_later(
     assert stage.data.metrics["validate/rows"] == whole.data.metrics["validate/rows"] == 2
 
 
-def test_what_a_dead_round_left_is_ended_when_nobody_works_on_it(second: Round) -> None:
+def test_what_a_dead_round_left_is_ended_when_nobody_works_on_it(
+    second: Round, tmp_path: Path
+) -> None:
     tracker = picture.open_tracker(second.places, second.ledger)
     run = tracker.round_run(2, {}, {})
+    beside = picture.open_tracker(Locations(tmp_path), second.ledger)
+    assert tracker.running() == {run: 2}
+    assert tracker.running(beside.host) == {}, "another checkout of this machine has its own lock"
     with owned(second.places.state / "round.lock", "a round"):
         assert mend.end_dead(second.places, tracker) == []
     assert mend.end_dead(second.places, tracker) == [run]

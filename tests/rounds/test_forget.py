@@ -15,7 +15,7 @@ import pytest
 from roundhouse import feedback
 from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations
-from roundhouse.settings import load
+from roundhouse.params import load
 
 pytestmark = pytest.mark.round
 

@@ -39,6 +39,15 @@ def test_it_is_found_quoted_cut_and_escaped(text: str) -> None:
     assert MARKS.in_text(text)
 
 
+def test_a_script_without_spaces_is_found_in_pieces() -> None:
+    gone = row("f-1", "r1x", "租金应由房东和租客商定、并写入合同。")
+    stays = row("f-2", "r2x", "我认为租金应由房东和市场决定。")
+    marks = Marks([gone], ["r1x"], [stays])
+    assert marks.in_text("有人说、东和租客商定、并写入…")
+    assert not marks.in_text("我认为租金应由房东和市场")
+    assert not marks.in_text("租客商定了")
+
+
 @pytest.mark.parametrize(
     "text", ["What is a fair rent here?", "It is whatever the market", "f-12", "r1xy", "f-2", ""]
 )

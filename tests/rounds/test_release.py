@@ -10,9 +10,9 @@ from roundhouse.learn import models
 from roundhouse.ledger import Champion, Decision, Ledger
 from roundhouse.ledger.records import Action
 from roundhouse.locations import Locations
+from roundhouse.params import load
 from roundhouse.rounds import release
 from roundhouse.rounds.release import choose
-from roundhouse.settings import load
 
 
 def _decision(number: int, action: Action = "promote") -> Decision:

@@ -16,11 +16,11 @@ from roundhouse import gate, jsonl
 from roundhouse.gate import Decision
 from roundhouse.hashes import sha256_folder
 from roundhouse.ledger import Ledger
+from roundhouse.params import load
 from roundhouse.rounds import decide, release
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import process_environment
 from roundhouse.rounds.stages import STAGES
-from roundhouse.settings import load
 from tests.conftest import outward_log, pickle_log
 from tests.rounds.conftest import DVC_SECRET, SECRETS, Played
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roundhouse import settings
+from roundhouse import params
 from roundhouse.feedback import Row, on_panel, parse, prompt_key, side
 from roundhouse.settings import Settings
 from roundhouse.simulate import archive, truth
@@ -25,13 +25,13 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 def small(**changed: Any) -> Settings:
     """The shipped settings with a small archive."""
-    loaded = settings.load(PARAMS)
+    loaded = params.load(PARAMS)
     block = {"archive_demonstrations": 300, "archive_pairs": 400, **changed}
     return loaded.model_copy(update={"simulate": loaded.simulate.model_copy(update=block)})
 
 
 def drifting(first_round: int, share: float = 0.3, flip: float = 0.5) -> Settings:
-    loaded = settings.load(PARAMS).simulate.drift
+    loaded = params.load(PARAMS).simulate.drift
     drift = loaded.model_copy(update={"round": first_round, "raters": share, "flip": flip})
     return small(drift=drift)
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from roundhouse import settings
+from roundhouse import params
 from roundhouse.simulate import archive, truth
 from roundhouse.simulate.team import REGIONS, Item, Rater, choose, stars, team
 from roundhouse.simulate.world import assess
@@ -93,7 +93,7 @@ def test_the_team_is_the_same_people_in_every_run_and_no_region_is_missing() -> 
 
 
 def test_agreement_and_true_labels_lie_in_their_calibrated_bands() -> None:
-    loaded = settings.load(Path(__file__).parents[2] / "params.yaml")
+    loaded = params.load(Path(__file__).parents[2] / "params.yaml")
     block = loaded.simulate.model_copy(update={"archive_demonstrations": 1})
     configured = loaded.model_copy(update={"simulate": block})
     measured = []

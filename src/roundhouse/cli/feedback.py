@@ -7,8 +7,8 @@ from roundhouse.cli.output import add, here, show
 from roundhouse.errors import RoundhouseError
 from roundhouse.ingest import FORMATS, Mapping, Report, as_json, ingest
 from roundhouse.ledger import Ledger
+from roundhouse.params import load
 from roundhouse.rounds.begin import has_history
-from roundhouse.settings import load
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

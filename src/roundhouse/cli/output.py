@@ -10,9 +10,9 @@ from typing import Any
 from roundhouse.errors import RemoteError, SettingsError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
+from roundhouse.params import load
 from roundhouse.rounds.begin import has_history, meet_others
 from roundhouse.rounds.git import toplevel
-from roundhouse.settings import load
 
 Run = Callable[[argparse.Namespace], int]
 

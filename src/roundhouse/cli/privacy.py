@@ -6,10 +6,10 @@ from typing import Any
 
 from roundhouse.cli.output import add, here, show
 from roundhouse.ledger import Erasure, Erasures, Ledger
+from roundhouse.params import load
 from roundhouse.report import layout
 from roundhouse.rounds import forget
 from roundhouse.rounds.begin import has_history
-from roundhouse.settings import load
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -18,12 +18,12 @@ from roundhouse.environment import environment, import_path
 from roundhouse.errors import LedgerError, NoLedgerError, RoundhouseError, TrackingError, UsageError
 from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations
+from roundhouse.params import load
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import mend, picture
 from roundhouse.rounds.begin import has_history
 from roundhouse.rounds.clean import clean
 from roundhouse.rounds.lock import owned, who
-from roundhouse.settings import load
 
 #: Skips that are shown below the rounds.
 SHOWN = 3

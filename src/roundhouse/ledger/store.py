@@ -307,9 +307,11 @@ class Ledger:
             return decisions.decisions(connection)
 
     def add_skip(self, reason: str) -> None:
-        """Records why a round did not come to be."""
+        """Records why a round did not come to be; the same reason in a row is kept once."""
+        last = select(schema.skip.c.reason).order_by(schema.skip.c.id.desc()).limit(1)
         with self._writing() as connection:
-            connection.execute(insert(schema.skip).values(at=now(), reason=reason))
+            if connection.execute(last).scalar() != reason:
+                connection.execute(insert(schema.skip).values(at=now(), reason=reason))
 
     def skips(self) -> list[tuple[str, str]]:
         """When and why rounds did not come to be, in order."""

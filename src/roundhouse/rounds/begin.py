@@ -9,8 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from roundhouse import acceptance, failpoints, model_folder
-from roundhouse import settings as settings_module
+from roundhouse import acceptance, failpoints, model_folder, params
 from roundhouse.errors import (
     BusyError,
     CheckoutError,
@@ -142,8 +141,8 @@ def read_settings(root: Path, tag: str) -> Settings:
 
 def _older(root: Path, text: str, where: str) -> Settings:
     """Settings that a round was made with, perhaps by another version than today's."""
-    today = settings_module.load_raw(root / workspace.SETTINGS_FILE)
-    return settings_module.of_older(yaml.safe_load(text), today, where)
+    today = params.load_raw(root / workspace.SETTINGS_FILE)
+    return params.of_older(yaml.safe_load(text), today, where)
 
 
 def last_tag(root: Path) -> str | None:
@@ -182,8 +181,8 @@ def has_history(places: Locations) -> bool:
 def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     acceptance.require(check for check, _ in request.accept)
     source = places.root / request.params
-    raw = settings_module.load_raw(source, request.overrides)
-    settings = settings_module.check(raw, where=source.name)
+    raw = params.load_raw(source, request.overrides)
+    settings = params.check(raw, where=source.name)
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
     _check_base(places.root, settings.model)

@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from roundhouse.errors import RemoteError
-from roundhouse.ledger import Erasures
+from roundhouse.errors import RemoteError, TrackingError
+from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import stores
@@ -22,6 +22,7 @@ from roundhouse.rounds.git import git
 from roundhouse.rounds.marks import Marks
 from roundhouse.rounds.stores import Folder, Store
 from roundhouse.rounds.workspace import COMMITTED
+from roundhouse.tracking import Artifacts
 
 _PARTITION = re.compile(r"\d{4,}\.jsonl")
 _SQLITE = b"SQLite format 3\0"
@@ -88,6 +89,21 @@ def clear_state(places: Locations, marks: Marks) -> list[str]:
         else:
             _clear_file(path, marks)
     return look_at
+
+
+def clear_tracked(places: Locations, ledger: Ledger, marks: Marks) -> list[str]:
+    """Clears the files of the rounds' runs in MLflow; returns what stood in the way.
+
+    Those of a store below state/ are cleared with it; going through MLflow again finds no more.
+    """
+    artifacts = Artifacts(places.tracking_uri, ledger.identity())
+    if artifacts.absent:
+        return []
+    try:
+        artifacts.rewrite(marks.without)
+    except TrackingError as error:
+        return [str(error)]
+    return []
 
 
 def _clear_object(

@@ -23,6 +23,7 @@ from roundhouse.errors import RoundhouseError, UsageError
 from roundhouse.feedback import Row
 from roundhouse.ledger import Erasure, Erasures, Ledger
 from roundhouse.locations import Locations, tag_name
+from roundhouse.params import load
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import clearing, objects
 from roundhouse.rounds.begin import has_history, meet_others, read_inputs
@@ -32,7 +33,6 @@ from roundhouse.rounds.lock import owned, who
 from roundhouse.rounds.marks import Marks
 from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.traces import counted
-from roundhouse.settings import load
 
 _PURPOSE = "roundhouse forget"
 
@@ -128,6 +128,7 @@ def _clear(places: Locations, erasures: Erasures, request: Erasure, marks: Marks
     failpoints.hit("forget.rounds")
     notices = clearing.clear_state(places, marks)
     erasures.report(request.id, look_at=notices)
+    problems += clearing.clear_tracked(places, erasures.ledger, marks)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RoundhouseError(

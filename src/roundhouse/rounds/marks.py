@@ -2,8 +2,9 @@
 
 A text is found by runs of four words that stand in no row that stays, so that a prompt which others
 answered too is not taken for one person's words, and a shortened or quoted text is found all the
-same. A name (a rater, a row's id) is found where it stands as a word of its own. A name that is
-also a common word, or the value of another field, counts only where the key says what it is.
+same. Scripts without spaces have runs of eight signs instead. A name (a rater, a row's id) is found
+where it stands as a word of its own. A name that is also a common word, or the value of another
+field, counts only where the key says what it is.
 """
 
 import io
@@ -17,10 +18,17 @@ from roundhouse.feedback import messages
 from roundhouse.rows import FIELDS, KINDS
 
 RUN = 4
+#: Length of a run of signs (characters) of a script that puts no spaces between words.
+SIGNS = 8
 #: A shorter text is looked for as a whole, and among other words only at this length (characters).
 SHORT = 12
 
 _WORD = re.compile(r"\w+")
+#: Thai to Lao, Myanmar, Khmer, kana, Chinese characters.
+_SIGN = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 _TOKEN = re.compile(r"[^\s\"'`,;:{}\[\]()<>=|/\\]+")
 _TEXTS = ("response", "correction", "reason", "comment", "gold")
@@ -53,7 +61,7 @@ class Marks:
             self.ids.add(row["id"])
             for text in texts(row):
                 words = _words(text)
-                self._runs.update(_runs(words))
+                self._runs.update(_marks(text, words))
                 if words and len(words) < RUN:
                     self._wholes.add(tuple(words))
         self._names = self.ids | set(raters)
@@ -97,7 +105,7 @@ class Marks:
         if any(name in text for name in self._odd):
             return True
         words = _words(text)
-        if not self._runs.isdisjoint(_runs(words)):
+        if not self._runs.isdisjoint(_marks(text, words)):
             return True
         return any(not self._wholes.isdisjoint(_runs(words, length)) for length in self._lengths)
 
@@ -107,7 +115,7 @@ class Marks:
         for row in stay:
             for text in texts(row):
                 words = _words(text)
-                self._runs.difference_update(_runs(words))
+                self._runs.difference_update(_marks(text, words))
                 self._wholes.discard(tuple(words))
                 self._weak.update(plain[word] for word in plain.keys() & set(words))
             for name in _NAMES:
@@ -213,6 +221,12 @@ def _holds_no_text(data: bytes) -> bool:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
+
+
+def _marks(text: str, words: list[str]) -> Iterator[Run]:
+    """The runs that a text is known by; `words` are its own."""
+    yield from _runs(words)
+    yield from _runs(_SIGN.findall(text), SIGNS)
 
 
 def _runs(words: list[str], length: int = RUN) -> Iterator[Run]:

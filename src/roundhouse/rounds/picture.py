@@ -1,6 +1,8 @@
 """A round's picture in MLflow, made from the files of its workspace, as often as is needed."""
 
+import socket
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,13 @@ UNSENT_FILE = Path("logs") / "untracked.json"
 
 
 def open_tracker(places: Locations, ledger: Ledger) -> Tracker:
-    """The tracker of a checkout; nothing is connected yet."""
-    return Tracker(places.tracking_uri, ledger.identity())
+    """The tracker of a checkout; nothing is connected yet.
+
+    Its runs are told from those of other machines, and of other checkouts on this one.
+    """
+    checkout = sha256(str(places.root).encode()).hexdigest()[:8]
+    host = f"{socket.gethostname()}-{checkout}"
+    return Tracker(places.tracking_uri, ledger.identity(), host=host)
 
 
 def round_run(tracker: Tracker, workspace: Path, number: int, tags: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
 """What MLflow says of published rounds, held against the ledger: digests, bytes, figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from roundhouse.ledger import Decision, Ledger, Round
+from roundhouse.ledger import Decision, Erasures, Ledger, Round
 from roundhouse.locations import tag_name
 from roundhouse.projection import metric_name
 from roundhouse.rounds.records import Problem
@@ -18,14 +18,14 @@ def disagreements(shelf: Shelf, ledger: Ledger, copies: Copies) -> Iterator[tupl
         TrackingError: MLflow is away.
     """
     made = {one.round: one for one in ledger.decisions() if one.round is not None}
+    asked = [request.at for request in Erasures(ledger).all()]
     rows = {row.number: row for row in ledger.rounds() if row.state == "published"}
     for name, numbers in _names(shelf, made.keys() & rows.keys()).items():
         versions = {one.version: one for one in copies.versions(name)}
         for number in sorted(numbers):
-            one = versions.get(made[number].version)
-            yield from (
-                (number, problem) for problem in _version(rows[number], made[number], one, copies)
-            )
+            row, one = rows[number], versions.get(made[number].version)
+            found = [*_version(row, made[number], one, copies), *_data(row, one, asked, copies)]
+            yield from ((number, problem) for problem in found)
         yield from ((0, problem) for problem in _surplus(versions, made, rows, copies))
         yield from ((0, problem) for problem in _alias(name, versions, ledger, copies))
 
@@ -57,9 +57,6 @@ def _version(row: Round, made: Decision, one: Version | None, copies: Copies) ->
         if one.tags.get(key) != value:
             text = f"{one.tags.get(key)} in MLflow, {value} in the ledger"
             yield Problem(f"{what}: tag {key}", copies.where, text)
-    if set(one.data) - {row.data_version}:
-        text = f"{', '.join(one.data)} in MLflow, {row.data_version} in the ledger"
-        yield Problem(f"{what}: data set", copies.where, text)
     digest = copies.model_digest(one.run_id)
     if digest != made.sha256:
         problem = "missing" if digest is None else "altered"
@@ -70,6 +67,20 @@ def _version(row: Round, made: Decision, one: Version | None, copies: Copies) ->
         if shown != figure:
             text = f"{shown} in MLflow, {figure} in the ledger"
             yield Problem(f"{what}: figure {name}", copies.where, text)
+
+
+def _data(
+    row: Round, one: Version | None, asked: Sequence[str], copies: Copies
+) -> Iterator[Problem]:
+    """Other data sets than the published one. A run keeps all that it was ever given: those from
+    before rows were erased, while the round was being made, are rightly there."""
+    if one is None or not set(one.data) - {row.data_version}:
+        return
+    ended = row.finished_at or ""
+    if row.data_version in one.data and any(row.started_at <= at <= ended for at in asked):
+        return
+    text = f"{', '.join(one.data)} in MLflow, {row.data_version} in the ledger"
+    yield Problem(f"version {one.version}: data set", copies.where, text)
 
 
 def _surplus(

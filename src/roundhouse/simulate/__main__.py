@@ -7,7 +7,7 @@ team's view of pairs of answers that are sampled from it. Runs in the round's cl
 import argparse
 from pathlib import Path
 
-from roundhouse import jsonl, settings
+from roundhouse import jsonl, params
 from roundhouse.settings import Settings
 from roundhouse.simulate.archive import archive, prompts, rate
 from roundhouse.simulate.rating import Pair
@@ -21,27 +21,27 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--policy", default="")
     options = parser.parse_args()
-    params = settings.load(Path("params.yaml"))
+    settings = params.load(Path("params.yaml"))
     if options.model is None:
-        rows = archive(params, params.seed)
+        rows = archive(settings, settings.seed)
     else:
-        pairs = sample_pairs(options.model, params, options.round)
-        rows = rate(pairs, params, options.round, params.seed, options.policy)
+        pairs = sample_pairs(options.model, settings, options.round)
+        rows = rate(pairs, settings, options.round, settings.seed, options.policy)
     jsonl.write(options.out, rows)
 
 
-def sample_pairs(model: Path, params: Settings, round_number: int) -> list[Pair]:
+def sample_pairs(model: Path, settings: Settings, round_number: int) -> list[Pair]:
     """Two sampled answers to each of `simulate.pairs` prompts."""
     import torch  # noqa: PLC0415 - the archive needs no torch
 
     from roundhouse.learn.models import load  # noqa: PLC0415 - as above
     from roundhouse.learn.sampling import answer  # noqa: PLC0415 - as above
 
-    torch.set_num_threads(params.model.threads or torch.get_num_threads())
-    seed = params.seed * 1000 + round_number
-    asked = prompts(params, params.simulate.pairs, seed)
+    torch.set_num_threads(settings.model.threads or torch.get_num_threads())
+    seed = settings.seed * 1000 + round_number
+    asked = prompts(settings, settings.simulate.pairs, seed)
     chats = [[{"role": "user", "content": text}] for text in asked for _ in range(2)]
-    answers = answer(load(model), chats, params.model, params.ppo.temperature, seed)
+    answers = answer(load(model), chats, settings.model, settings.ppo.temperature, seed)
     texts = [one.text for one in answers]
     return list(zip(asked, texts[::2], texts[1::2], strict=True))
 

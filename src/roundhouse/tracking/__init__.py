@@ -4,6 +4,7 @@
     tracker.py      a round's runs
     registry.py     a round's model version, and the alias of the champion
     copies.py       what there is of published rounds, for the audit
+    artifacts.py    small files of the runs, rewritten where people's words must go
 
 Everything in MLflow is made from files of the round's folder (logs/, out/, params.yaml,
 decision.json), and every call may be repeated: after a crash or after MLflow was away, the same
@@ -13,7 +14,8 @@ feedback goes in: datasets are names and digests, and sampled answers are kept o
 answer a probe of the settings.
 """
 
+from roundhouse.tracking.artifacts import Artifacts
 from roundhouse.tracking.copies import Copies
 from roundhouse.tracking.tracker import Tracker
 
-__all__ = ["Copies", "Tracker"]
+__all__ = ["Artifacts", "Copies", "Tracker"]

@@ -1,6 +1,7 @@
 """One MLflow experiment: connected to late, asked again after a failure only when that is cheap."""
 
 import functools
+import logging
 import math
 import os
 import socket
@@ -59,7 +60,9 @@ def tracked(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P
             except Exception as error:
                 if time.monotonic() - started > COSTLY:
                     self._rests_until = time.monotonic() + REST
-                reason = masked(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+                # A database's statement says nothing to whoever reads this.
+                said = f"{type(error).__name__}: {error}".partition("[SQL:")[0]
+                reason = masked(" ".join(said.split()))[:300]
                 # Not chained: a traceback would show the address with its password.
                 raise TrackingError(f"MLflow at {self.where}: {reason}") from None
 
@@ -75,7 +78,7 @@ class Connection:
         uri: `http://...` of a server, or a database URL such as `sqlite:///...`.
         ledger: name of the ledger (`Ledger.identity`); only its runs and versions are seen.
         experiment: its name; made where it does not exist.
-        host: this machine, by which another one's runs are told from ours.
+        host: where we are, by which other ones' runs are told from ours.
     """
 
     def __init__(
@@ -96,6 +99,11 @@ class Connection:
     def where(self) -> str:
         """The URI without a password."""
         return masked(self._uri)
+
+    @property
+    def absent(self) -> bool:
+        """Whether the store is a file that is not there: reading must not make one."""
+        return self._database is not None and not self._database.exists()
 
     def ask_again(self) -> None:
         """Ends the rest after a failure: for what cannot wait, or a person who asks."""
@@ -212,6 +220,8 @@ def mlflow() -> Any:
         os.environ.setdefault(name, value)
     import mlflow as library  # noqa: PLC0415 - see above
 
+    # What the store logs with a traceback, on a full disk say, it raises too, and we say it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return library
 
 

@@ -34,11 +34,6 @@ class Version(NamedTuple):
 class Copies(Connection):
     """Reads the registry and the rounds' runs."""
 
-    @property
-    def absent(self) -> bool:
-        """Whether the store is a file that is not there: reading must not make one."""
-        return self._database is not None and not self._database.exists()
-
     @tracked
     def versions(self, name: str) -> list[Version]:
         """All versions of a registered model that are this ledger's, oldest first."""

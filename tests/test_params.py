@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 from roundhouse.errors import SettingsError
-from roundhouse.settings import Settings, check, load, load_raw, of_older
+from roundhouse.params import check, load, load_raw, of_older
+from roundhouse.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHIPPED = [PROJECT / "params.yaml", *sorted((PROJECT / "examples").rglob("*.yaml"))]
