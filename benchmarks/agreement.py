@@ -38,6 +38,7 @@ from transformers.utils import logging
 
 from roundhouse import params
 from roundhouse.learn import models, optimizers, ppo, rl, sampling, text
+from roundhouse.learn.alarms import Watch
 from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
@@ -187,6 +188,7 @@ def on_answers(given: Case, told: PpoSettings, tokens: Tensor) -> Step:
         Steady(Adam(groups, eps=1e-5)),
         torch.Generator().manual_seed(SEED),
         rl.KlController(told.kl_coef, told.kl_target, told.kl_horizon),
+        Watch(told.alarms),
     )
     task = ppo.Task(given.prompts, given.reference, head(given.reward), EOS, PAD, LIMIT, SEED, told)
     rollout = ppo.roll_out(state, task, given.prompts, answers)
