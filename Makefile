@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: round test torture lint lock clean
+.PHONY: round test torture peers lint lock clean
 
 round: $(READY)
 	$(BIN)/roundhouse round
@@ -18,6 +18,13 @@ torture: $(READY)
 	mkdir -p state && rm -f $(TALLY)
 	ROUNDHOUSE_TORTURE_SEED=$(SEED) ROUNDHOUSE_TORTURE_TALLY=$(CURDIR)/$(TALLY) \
 		$(BIN)/python -m pytest -n 2 -m torture --timeout 12000 tests; code=$$?; cat $(TALLY); exit $$code
+
+# What benchmarks and `benchmarks/agreement.py` compare with (TRL), in a folder of its own.
+peers: .venv-peers/.ready
+.venv-peers/.ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,4 +42,4 @@ lock: $(READY)
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info src/*.egg-info
+	rm -rf .venv .venv-peers build dist *.egg-info src/*.egg-info

@@ -18,6 +18,7 @@
     ├── TrackingError               1   MLflow did not take something; a round goes on without it
     ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
     ├── DivergenceError             1   training produced NaN or infinity
+    │   └── AlarmError              1   a figure of training reached a limit that stops it
     └── Blocked                     3   a check wants a person; the round keeps number and record
 
 A message is one line: what is wrong, where, and what to do about it. Other programs' words may be
@@ -114,6 +115,10 @@ class ServiceError(RoundhouseError):
 
 class DivergenceError(RoundhouseError):
     """Training produced NaN or infinity; the last good state is kept."""
+
+
+class AlarmError(DivergenceError):
+    """A figure of training reached a limit that is set to stop it; the last good state is kept."""
 
 
 class Blocked(RoundhouseError):

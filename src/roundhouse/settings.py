@@ -159,6 +159,30 @@ class RewardSettings(Block):
     """Most pairs that train a model, newest rounds first, else drawn at random; 0 uses all."""
 
 
+Alarm = Literal["ratio", "kl", "eos", "length", "explained_variance"]
+
+
+class AlarmSettings(Block):
+    """Where the figures of a step of PPO raise an alarm."""
+
+    min_ratio: OpenShare
+    """Alarm ratio: smallest mean probability ratio, new policy to the one that sampled."""
+    max_ratio: Annotated[float, Field(gt=1.0)]
+    """Alarm ratio: largest mean probability ratio."""
+    max_kl: Positive
+    """Alarm kl: KL divergence from the reference, in nats an answer."""
+    min_eos_rate: Share
+    """Alarm eos: smallest share of answers that end by themselves."""
+    max_length_ratio: Positive
+    """Alarm length: largest ratio of mean answer length, to that of the first step."""
+    min_explained_variance: Annotated[float, Field(le=1.0)]
+    """Alarm explained_variance: 0 is a critic no better than a constant."""
+    explained_variance_after: WholeNumber
+    """First steps without that alarm: a critic that starts as the reward model has to learn."""
+    stop: list[Alarm]
+    """Alarms that end training at their step; the others only warn."""
+
+
 class PpoSettings(Block):
     """Proximal policy optimisation against the reward model."""
 
@@ -200,6 +224,8 @@ class PpoSettings(Block):
     """Standardised scores are clamped to this distance from 0."""
     max_grad_norm: Positive
     """Gradient norm above which gradients are scaled down."""
+    alarms: AlarmSettings
+    """When a step's figures are worth a warning, or the end of training."""
 
     @model_validator(mode="after")
     def _minibatches_fit(self) -> Self:

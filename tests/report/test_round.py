@@ -117,6 +117,13 @@ def test_plain_lines_give_every_rule_and_an_overruled_one_is_marked() -> None:
     assert "FAIL, accepted safety" in text
 
 
+@pytest.mark.parametrize("shape", [report.round_lines, table80])
+def test_warnings_are_shown(shape: Shape) -> None:
+    warning = "ppo-alarm: kl in 4 steps"
+    assert f"warn  {warning}" in shape(RECORD | {"warnings": [warning]})
+    assert "warn" not in shape(RECORD)
+
+
 def test_names_from_feedback_are_not_markup() -> None:
     hostile = {"[bold]x[/bold]": True, "[link=http://e]y": False}
     rules = [{"rule": f"domain/{n}", "passed": p, "text": n} for n, p in hostile.items()]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 from transformers import PreTrainedModel
 
@@ -20,6 +21,7 @@ from roundhouse import jsonl
 from roundhouse.errors import DataError
 from roundhouse.journal import Log
 from roundhouse.learn import models, optimizers, reward_model, rl, sampling, sft, text
+from roundhouse.learn.alarms import Watch
 from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.text import Batch, Messages
 from roundhouse.settings import PpoSettings, Settings
@@ -60,6 +62,7 @@ class State:
         optimizer: Adam over both, one parameter group each.
         generator: draws the answers and the minibatches.
         kl: the controller of the price of KL.
+        alarms: what they saw so far.
         step: batches of episodes done so far.
     """
 
@@ -68,6 +71,7 @@ class State:
     optimizer: optimizers.Optimizers
     generator: torch.Generator
     kl: rl.KlController
+    alarms: Watch
     step: int = 0
 
 
@@ -153,22 +157,29 @@ def begin(policy: PreTrainedModel, task: Task) -> State:
         optimizers.Optimizers([Adam(groups, eps=1e-5)], updates, 0.0),
         torch.Generator(policy.device).manual_seed(task.seed),
         rl.KlController(block.kl_coef, block.kl_target, block.kl_horizon),
+        Watch(block.alarms),
     )
 
 
 def train(state: State, task: Task, log: Log) -> dict[str, float]:
-    """Trains to the end; returns the figures of the last tenth of the steps, times left out.
+    """Trains to the end; returns means over the last tenth of the steps, times left out.
+
+    Of alarms it returns in how many of all steps each was raised.
 
     Raises:
         DivergenceError: a quantity became NaN or infinite.
+        AlarmError: an alarm was raised that is set to stop training.
     """
     history: list[dict[str, float]] = []
     while state.step < task.settings.steps:
         metrics, seconds = train_step(state, task)
+        metrics |= state.alarms.look(state.step, metrics)
         log(state.step, task.settings.steps, metrics | seconds)
+        state.alarms.stop(state.step)
         history.append(metrics)
     last = history[-max(1, len(history) // 10) :]
-    return {name: sum(line[name] for line in last) / len(last) for name in last[-1]}
+    means = {name: sum(line[name] for line in last) / len(last) for name in last[-1]}
+    return means | state.alarms.figures()
 
 
 def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, float]]:
@@ -190,15 +201,16 @@ def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, fl
 
     # 2. to 5. What the answers are worth.
     rollout = roll_out(state, task, prompts, answers)
+    _check_rollout(state, rollout)
     measured = time.perf_counter()
 
     # 6. Epochs of minibatches over the same answers.
-    updates = [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
+    updates = learn(state, task, rollout)
 
     # 7. What happened; then the price of KL for the next step.
     metrics = _metrics(state, rollout, answers, updates)
     state.step += 1
-    optimizers.check_finite("ppo", state.step, **metrics)
+    optimizers.check_finite("ppo", state.step, **metrics, **_weights(state))
     state.kl.update(metrics["ppo/kl"], len(prompts))
     ended = time.perf_counter()
     return metrics, {
@@ -236,6 +248,11 @@ def roll_out(
     # 5. Whitening over the batch's tokens.
     white = rl.whiten(advantages, actions)
     return Rollout(batch, old, kl, scores, final, rewards, values, white, returns)
+
+
+def learn(state: State, task: Task, rollout: Rollout) -> list[dict[str, float]]:
+    """Every update that a rollout gives; returns the figures of each, in order."""
+    return [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
 
 
 def prompts_of_step(task: Task, step: int) -> list[list[int]]:
@@ -304,6 +321,19 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
     optimizers.check_finite("ppo", state.step + 1, **figures)
     state.optimizer.step()
     return figures
+
+
+def _check_rollout(state: State, rollout: Rollout) -> None:
+    """Stops at what is not finite before anything learns from it; a clamp would hide infinity."""
+    parts = {name: getattr(rollout, name) for name in ("logprobs", "kl", "scores", "values")}
+    sums = {name: part.sum().item() for name, part in parts.items()}
+    optimizers.check_finite("ppo", state.step + 1, **sums)
+
+
+def _weights(state: State) -> dict[str, float]:
+    """Size of all weights of each model: finite only where each of them is."""
+    both = {"policy_weights": state.policy, "critic_weights": state.critic}
+    return {name: get_total_norm(models.parameters([model])).item() for name, model in both.items()}
 
 
 def _metrics(

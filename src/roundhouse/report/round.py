@@ -53,6 +53,7 @@ def round_lines(record: Record) -> str:
     out = [_title(record)]
     out += [f"  {label:<15}  {value}  {note}".rstrip() for label, value, note in lines(record)]
     out += [f"  {mark:<5} {rule}: {text}" for mark, rule, text in _verdicts(record)]
+    out += [f"  warn  {warning}" for warning in record.get("warnings", ())]
     out += [f"  {label}: {command}" for label, command in commands(record)]
     return "\n".join(out)
 

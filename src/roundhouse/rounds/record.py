@@ -48,7 +48,18 @@ def warnings(workspace: Path) -> list[str]:
     """What a person should look at, though it stops nothing."""
     path = workspace / "out" / "raters" / "verdict.json"
     pool = jsonl.read_json(path) if path.exists() else {"state": "ok"}
-    return [f"{pool['check']}: {pool['message']}"] if pool["state"] == "warn" else []
+    found = [f"{pool['check']}: {pool['message']}"] if pool["state"] == "warn" else []
+    return found + alarms(figures(workspace))
+
+
+def alarms(figures: Mapping[str, float]) -> list[str]:
+    """A line for each alarm that steps of PPO raised."""
+    prefix = "ppo/alarms/"
+    return [
+        f"ppo-alarm: {name.removeprefix(prefix)} in {int(steps)} steps; in MLflow see {name}"
+        for name, steps in figures.items()
+        if name.startswith(prefix) and steps
+    ]
 
 
 def figures(workspace: Path) -> dict[str, float]:
