@@ -196,7 +196,8 @@ def poison(module: torch.nn.Module) -> None:
 
 
 def break_gradient(module: torch.nn.Module) -> None:
-    next(module.parameters()).register_hook(lambda gradient: gradient * math.nan)
+    weight = next(module.parameters())
+    weight.register_hook(lambda gradient: gradient * math.nan)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(
