@@ -1,6 +1,7 @@
 """`ingest`: feedback in, with the count of what became of every row."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from roundhouse.cli.output import add, here, show
@@ -10,17 +11,32 @@ from roundhouse.ledger import Ledger
 from roundhouse.params import load
 from roundhouse.rounds.begin import has_history
 
+#: Reasons to refuse a row that was well read.
+_ON_PURPOSE = {"forgotten", "expired"}
+
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the command of this module."""
     command = add(commands, "ingest", _ingest, "take feedback in")
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    command.add_argument("--format", required=True, metavar="|".join(FORMATS))
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="exported feedback")
     command.add_argument(
-        "--map", action="append", default=[], metavar="FIELD=COLUMN", dest="columns"
+        "--format", required=True, metavar="|".join(FORMATS), help="what the files are"
     )
     command.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", dest="constants"
+        "--map",
+        action="append",
+        default=[],
+        metavar="FIELD=COLUMN",
+        dest="columns",
+        help="a field's column, where it has another name",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="constants",
+        help="a field that is the same in every row",
     )
 
 
@@ -48,7 +64,22 @@ def _ingest(options: argparse.Namespace) -> int:
                 show(options, as_json(reports), _text(reports))
             raise
     show(options, as_json(reports), _text(reports))
-    return 0
+    return _misread(reports)
+
+
+def _misread(reports: list[Report]) -> int:
+    """1 where nothing of a file was of use, with a line on it; 0 else."""
+    names = [
+        each.name
+        for each in reports
+        if each.reasons.keys() - _ON_PURPOSE and each.quarantined == each.received
+    ]
+    for name in names:
+        sys.stderr.write(
+            f"roundhouse: {name}: every row was quarantined: is --format right, or is --map "
+            "FIELD=COLUMN wanted? See docs/feedback.md\n"
+        )
+    return 1 if names else 0
 
 
 def _text(reports: list[Report]) -> str:

@@ -1,0 +1,34 @@
+"""`ingest` at the terminal: what it says and its exit code."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+ROW = {
+    "kind": "demonstration",
+    "prompt": "Why?",
+    "response": "So.",
+    "rater": "r1",
+    "created_at": "2026-01-31T16:59:52Z",
+}
+
+
+def test_a_file_of_which_nothing_was_of_use_is_no_success(
+    make_checkout: Callable[..., Path], roundhouse: Command
+) -> None:
+    root = make_checkout()
+    strange = {"question": "Why?", "answer": "So.", "who": "r1"}
+    for name, rows in (("strange", [strange]), ("mixed", [ROW, strange]), ("again", [ROW])):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (root / f"{name}.jsonl").write_text(text, encoding="utf-8")
+
+    done = roundhouse(root, "ingest", "strange.jsonl", "--format", "jsonl", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["quarantined"] == 1
+    assert "strange.jsonl: every row was quarantined: is --format right" in done.stderr
+    for name in ("mixed", "again"):
+        done = roundhouse(root, "ingest", f"{name}.jsonl", "--format", "jsonl")
+        assert done.returncode == 0, done.stderr
