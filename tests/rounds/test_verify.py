@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput
 
 from roundhouse import jsonl
 from roundhouse.hashes import sha256_folder
@@ -261,6 +263,31 @@ def test_tampering_is_named(copied: Played, name: str) -> None:
     with tamper(copied):
         found = _findings(copied)
     assert any(one == what and problem in text for one, text in found), found
+
+
+def test_a_data_set_from_before_an_erasure_is_no_finding(copied: Played) -> None:
+    """A round that began anew since rows were erased keeps its first data set in MLflow."""
+    with copied.ledger() as ledger:
+        ended = ledger.rounds()[-1].finished_at
+    (version,) = [one for one in _copies(copied).versions("roundhouse") if one.version == "2"]
+    first = Dataset("feedback", "before", "dvc", "{}")
+    MlflowClient(copied.places.tracking_uri).log_inputs(version.run_id, [DatasetInput(first, [])])
+    (found,) = _findings(copied)
+    assert found[0] == "version 2: data set"
+    assert "before" in found[1]
+    asked = (
+        "INSERT INTO erasure (kind, subject, salt, why, who, at, finished_at, report) "
+        f"VALUES ('row', 's', 's', 'w', 'w', '{ended}', '{ended}', '{{}}')"
+    )
+    database = sqlite3.connect(copied.places.state / "ledger.db")
+    with closing(database), database:
+        database.execute(asked)
+    assert _findings(copied) == []
+    with closing(sqlite3.connect(copied.places.state / "ledger.db")) as database, database:
+        database.execute("DELETE FROM erasure")
+    with closing(sqlite3.connect(copied.places.state / "mlflow/mlflow.db")) as database, database:
+        gone = "SELECT dataset_uuid FROM datasets WHERE digest = 'before'"
+        database.execute(f"DELETE FROM inputs WHERE source_id IN ({gone})")
 
 
 def test_what_is_as_published_is_said_to_be(copied: Played) -> None:
