@@ -215,8 +215,10 @@ def make_store(database: Path) -> None:
     mlflow()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
 
+    # What a killed process left; SQLite's journal beside it bears its name.
     for left in database.parent.glob(f".{database.name}.*"):
-        if birth(int(left.suffix[1:])) is None:
+        maker = left.name.removeprefix(f".{database.name}.").partition("-")[0]
+        if birth(int(maker)) is None:
             left.unlink(missing_ok=True)
     part = database.with_name(f".{database.name}.{os.getpid()}")
     place = str(database.parent / "artifacts")
