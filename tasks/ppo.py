@@ -6,6 +6,7 @@ from roundhouse.stage import Stage, run
 def work(stage: Stage) -> None:
     """Reads out/raters, out/sft and out/reward, writes out/ppo."""
     from roundhouse.learn import ppo  # noqa: PLC0415 - torch and transformers take seconds
+    from roundhouse.learn.checkpoint import Checkpoints  # noqa: PLC0415
 
     ppo.run(
         stage.of("raters"),
@@ -15,6 +16,7 @@ def work(stage: Stage) -> None:
         stage.settings,
         stage.inputs["seed"],
         stage.log,
+        Checkpoints(stage.checkpoints, stage.settings.checkpoints),
     )
 
 

@@ -14,6 +14,7 @@ def work(stage: Stage) -> None:
         stage.settings,
         stage.inputs["seed"],
         stage.log,
+        stage.checkpoints,
     )
 
 

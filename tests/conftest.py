@@ -22,6 +22,7 @@ TINY = {
     "sft.batch": 8,
     "reward.epochs": 1,
     "ppo.steps": 2,
+    "checkpoints.seconds": 0.0,
     "ppo.batch": 16,
     "ppo.minibatch": 8,
     "evaluate.prompts": 24,

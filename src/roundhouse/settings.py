@@ -328,6 +328,15 @@ class ScheduleSettings(Block):
     """How often the schedule takes up a round that did not end, before it starts a new one."""
 
 
+class CheckpointSettings(Block):
+    """States of a training, from which one that died goes on. They change no result."""
+
+    seconds: Annotated[float, Field(ge=0.0)]
+    """Time between two, at least; 0 saves after every step."""
+    keep: Count
+    """Newest ones that stay until the stage has ended."""
+
+
 class IngestSettings(Block):
     """What happens to texts on their way in."""
 
@@ -363,6 +372,7 @@ class Settings(Block):
     ppo: PpoSettings
     evaluate: EvaluateSettings
     gate: GateSettings
+    checkpoints: CheckpointSettings
     publish: PublishSettings
     simulate: SimulateSettings
     ingest: IngestSettings

@@ -13,6 +13,8 @@ from roundhouse.params import load
 from roundhouse.settings import Settings
 
 OUT = Path("out")
+#: States of trainings; a stage's are deleted once its results are kept.
+CHECKPOINTS = Path("checkpoints")
 #: Where a stage that ends with one of our errors says so: DVC passes on no exit code.
 FAILURE = Path("logs") / "failure.json"
 
@@ -25,12 +27,14 @@ class Stage(NamedTuple):
         inputs: the round's inputs.json; a stage may read only the keys that dvc.yaml lists for it.
         log: its journal.
         out: its folder, `out/NAME`.
+        checkpoints: folder for states of its training, which DVC leaves alone.
     """
 
     settings: Settings
     inputs: dict[str, Any]
     log: Journal
     out: Path
+    checkpoints: Path
 
     def of(self, name: str) -> Path:
         """The folder of an earlier stage."""
@@ -39,14 +43,14 @@ class Stage(NamedTuple):
 
 def run(name: str, work: Callable[[Stage], None]) -> None:
     """Does a stage's work; an error of ours ends it with one line and its exit code."""
-    # A new file each time: the flow sees by it that the stage ran, and was not found done already.
-    journal = Path("logs") / f"{name}.jsonl"
-    journal.unlink(missing_ok=True)
+    journal, checkpoints = Path("logs") / f"{name}.jsonl", CHECKPOINTS / name
+    if not checkpoints.exists():
+        journal.unlink(missing_ok=True)
     try:
         log = Journal(journal)
         failpoints.hit("stage.begin", of=name)
         settings, inputs = load(Path("params.yaml")), jsonl.read_json(Path("inputs.json"))
-        work(Stage(settings, inputs, log, OUT / name))
+        work(Stage(settings, inputs, log, OUT / name, checkpoints))
         failpoints.hit("stage.end", of=name)
     except RoundhouseError as error:
         _fail(error)

@@ -82,6 +82,9 @@ def _stage_places(stage: str) -> Iterator[Kill]:
         yield Kill(f"stage.step[{stage}]")
     if stage in ("sft", "reward", "ppo"):
         yield Kill(f"stage.step[{stage}]", nth=2, action="torn")
+        kept = "model" if stage == "reward" else stage
+        yield Kill(f"checkpoint.write[{kept}]", nth=2)
+        yield Kill(f"checkpoint.saved[{kept}]", nth=2)
     if stage in _MODELS:
         yield Kill("model.save[judge]" if stage == "reward" else "model.save[model]")
     if stage in _ROWS:

@@ -19,7 +19,8 @@ SOME = (
     Kill("json.write[inputs.json]", action="torn"),
     Kill("stage.step[sft]", target="flow"),
     Kill("model.save[model]", action="full"),
-    Kill("stage.step[ppo]", target="all", nth=2),
+    Kill("checkpoint.write[model]", nth=3),
+    Kill("checkpoint.saved[ppo]", target="all", nth=2),
 )
 
 #: And these follow, after DVC's remote was away.

@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy
 import torch
@@ -40,6 +41,20 @@ class Optimizers:
             part.step()
             part.zero_grad(set_to_none=True)
             schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and learning rates."""
+        return {
+            "parts": [part.state_dict() for part in self.parts],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        for part, state in zip(self.parts, saved["parts"], strict=True):
+            part.load_state_dict(state)
+        for schedule, state in zip(self.schedules, saved["schedules"], strict=True):
+            schedule.load_state_dict(state)
 
 
 def matrices_and_rest(

@@ -6,10 +6,10 @@ that starts as a copy of the reward model. `train_step` is the algorithm, in num
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +20,9 @@ from transformers import PreTrainedModel
 from roundhouse import jsonl
 from roundhouse.errors import DataError
 from roundhouse.journal import Log
-from roundhouse.learn import models, optimizers, reward_model, rl, sampling, sft, text
+from roundhouse.learn import checkpoint, models, optimizers, reward_model, rl, sampling, sft, text
 from roundhouse.learn.alarms import Watch
+from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.text import Batch, Messages
 from roundhouse.settings import PpoSettings, Settings
@@ -64,6 +65,7 @@ class State:
         kl: the controller of the price of KL.
         alarms: what they saw so far.
         step: batches of episodes done so far.
+        history: metrics of each of them.
     """
 
     policy: PreTrainedModel
@@ -73,6 +75,30 @@ class State:
     kl: rl.KlController
     alarms: Watch
     step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "step": self.step,
+            "history": self.history,
+            "policy": checkpoint.weights(self.policy),
+            "critic": checkpoint.weights(self.critic),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "kl_coef": self.kl.coef,
+            "alarms": self.alarms.state_dict(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Takes back what `state_dict` gave."""
+        self.step, self.history = saved["step"], saved["history"]
+        checkpoint.put_weights(self.policy, saved["policy"])
+        checkpoint.put_weights(self.critic, saved["critic"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.generator.set_state(saved["generator"])
+        self.kl.coef = saved["kl_coef"]
+        self.alarms.load_state_dict(saved["alarms"])
 
 
 class Task(NamedTuple):
@@ -106,6 +132,7 @@ def run(
     settings: Settings,
     seed: int,
     log: Log,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> None:
     """Trains the model in `sft_out` against that in `reward_out`; writes model, figures, samples.
 
@@ -127,7 +154,7 @@ def run(
         seed,
         settings.ppo,
     )
-    figures = train(begin(policy.model, task), task, log)
+    figures = train(begin(policy.model, task), task, log, checkpoints)
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
     jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
@@ -161,25 +188,37 @@ def begin(policy: PreTrainedModel, task: Task) -> State:
     )
 
 
-def train(state: State, task: Task, log: Log) -> dict[str, float]:
+def train(
+    state: State, task: Task, log: Log, checkpoints: Checkpoints = NOWHERE
+) -> dict[str, float]:
     """Trains to the end; returns means over the last tenth of the steps, times left out.
 
-    Of alarms it returns in how many of all steps each was raised.
+    Begins where the newest of the checkpoints stands. Of alarms it returns in how many of all steps
+    each was raised.
 
     Raises:
         DivergenceError: a quantity became NaN or infinite.
         AlarmError: an alarm was raised that is set to stop training.
     """
-    history: list[dict[str, float]] = []
-    while state.step < task.settings.steps:
+    total = task.settings.steps
+    checkpoints.resume(state, total, _identity(state, task))
+    while state.step < total:
         metrics, seconds = train_step(state, task)
         metrics |= state.alarms.look(state.step, metrics)
-        log(state.step, task.settings.steps, metrics | seconds)
+        log(state.step, total, metrics | seconds)
         state.alarms.stop(state.step)
-        history.append(metrics)
-    last = history[-max(1, len(history) // 10) :]
+        state.history.append(metrics)
+        checkpoints.save(state, total)
+    last = state.history[-max(1, total // 10) :]
     means = {name: sum(line[name] for line in last) / len(last) for name in last[-1]}
     return means | state.alarms.figures()
+
+
+def _identity(state: State, task: Task) -> str:
+    """Of a training that has not begun."""
+    rest = task.eos, task.pad, task.limit, task.seed, task.settings.model_dump()
+    offset = task.reward.mean, task.reward.std
+    return checkpoint.identity(state.policy, task.reward, offset, task.prompts, rest)
 
 
 def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, float]]:

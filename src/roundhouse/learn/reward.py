@@ -25,7 +25,17 @@ from roundhouse import errors, jsonl
 from roundhouse.errors import DataError, RoundhouseError, StageError
 from roundhouse.feedback import prompt_key
 from roundhouse.journal import Log, silent
-from roundhouse.learn import accuracy, models, optimizers, reward_model, sampling, text
+from roundhouse.learn import (
+    accuracy,
+    checkpoint,
+    models,
+    optimizers,
+    reward_model,
+    sampling,
+    supervised,
+    text,
+)
+from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel, Scorer, load, score
 from roundhouse.learn.text import Messages
 from roundhouse.metrics import domain_part
@@ -56,18 +66,28 @@ class Pair(NamedTuple):
     partition: int
 
 
-def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: Log) -> None:
+def run(
+    raters: Path,
+    sft: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
+    checkpoints: Path | None = None,
+) -> None:
     """Trains reward model and judge on the pairs in `raters`, from the model in `sft`.
 
-    Writes both models, figures on the pairs of the eval side, and the reliability diagram.
+    Writes both models, figures on the pairs of the eval side, and the reliability diagram; states
+    of the trainings go into the folder `checkpoints`.
     """
     pairs = pairs_by_side(raters)
     if not pairs["train"] or not pairs["judge"]:
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
-    with _judge_apart(raters, sft, out, settings, seed) as judging:
-        model = fit(training, sft / "model", out / "model", settings, seed, log)
+    kept = Checkpoints(checkpoints, settings.checkpoints)
+    with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
+        model = fit(training, sft / "model", out / "model", settings, seed, log, kept.of("model"))
         judge = _result(judging)
     figures = {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
     figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
@@ -107,7 +127,13 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    pairs: Sequence[Pair], sft: Path, out: Path, settings: Settings, seed: int, log: Log
+    pairs: Sequence[Pair],
+    sft: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> Fitted:
     """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
     optimizers.start(seed, settings.model.threads)
@@ -115,7 +141,7 @@ def fit(
     limits = settings.model
     model = reward_model.from_policy(policy, settings.reward.pooling)
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
-    loss = train(scorer, pairs, settings, seed, log)
+    loss = train(scorer, pairs, settings, seed, log, checkpoints)
     prompts = _spread(pairs, _SAMPLES)
     said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
     reward_model.standardise(scorer, prompts, [answer.text for answer in said])
@@ -124,18 +150,27 @@ def fit(
     return Fitted(loss, len(pairs), sorted(keys))
 
 
-def fit_judge(raters: Path, sft: Path, out: Path, settings: Settings, seed: int) -> Fitted:
+def fit_judge(
+    raters: Path,
+    sft: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    checkpoints: Path | None = None,
+) -> Fitted:
     """The judge, from the pairs of its own side and with a seed of its own."""
     pairs = newest(pairs_by_side(raters)["judge"], settings.reward.max_pairs, seed)
-    return fit(pairs, sft / "model", out / "judge", settings, seed + 1, silent)
+    kept = Checkpoints(checkpoints, settings.checkpoints).of("judge")
+    return fit(pairs, sft / "model", out / "judge", settings, seed + 1, silent, kept)
 
 
 @contextmanager
 def _judge_apart(
-    raters: Path, sft: Path, out: Path, settings: Settings, seed: int
+    raters: Path, sft: Path, out: Path, settings: Settings, seed: int, checkpoints: Path | None
 ) -> Iterator["subprocess.Popen[str]"]:
     """`fit_judge` in a process of its own, which does not outlive the block."""
-    command = [sys.executable, "-m", __spec__.name, str(raters), str(sft), str(out), str(seed)]
+    told = [raters, sft, out, seed, *filter(None, [checkpoints])]
+    command = [sys.executable, "-m", __spec__.name, *map(str, told)]
     # Not multiprocessing, which pickles what it passes on: nothing here is ever unpickled.
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8") as process:
@@ -159,8 +194,17 @@ def _result(process: "subprocess.Popen[str]") -> Fitted:
     return Fitted(**json.loads(said))
 
 
-def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, log: Log) -> float:
+def train(
+    scorer: Scorer,
+    pairs: Sequence[Pair],
+    settings: Settings,
+    seed: int,
+    log: Log,
+    checkpoints: Checkpoints = NOWHERE,
+) -> float:
     """Trains in place; returns the mean loss a pair over the last epoch.
+
+    Begins where the newest of the checkpoints stands.
 
     Raises:
         DivergenceError: the loss became NaN or infinite.
@@ -176,18 +220,16 @@ def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, 
     ]
     weights = [p for p in model.parameters() if p.requires_grad]
     adam = AdamW(weights, lr=block.lr, weight_decay=block.weight_decay)
-    optimizer = optimizers.Optimizers([adam], len(batches), 0.05)
-    losses: list[float] = []
-    for step, rows in enumerate(batches, start=1):
-        loss = _pair_loss(scorer, [data[row] for row in rows], [pairs[row] for row in rows])
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.item())
-        optimizers.check_finite("reward", step, loss=losses[-1])
-        optimizers.clip(model, 1.0)
-        optimizer.step()
-        every = max(1, len(batches) // 100)
-        if step % every == 0 or step == len(batches):
-            log(step, len(batches), {"reward/loss": sum(losses[-every:]) / every})
+    labels = [(pair.p, pair.weight) for pair in pairs]
+    losses = supervised.train(
+        "reward",
+        supervised.State(model, optimizers.Optimizers([adam], len(batches), 0.05)),
+        batches,
+        lambda rows: _pair_loss(scorer, [data[row] for row in rows], [pairs[row] for row in rows]),
+        log,
+        checkpoints,
+        checkpoint.identity(model, data, labels, block.model_dump(), seed),
+    )
     last = losses[-max(1, len(batches) // block.epochs) :]
     return sum(last) / len(last)
 
@@ -298,11 +340,12 @@ def _pair(row: dict[str, Any]) -> Pair:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The judge's process: RATERS SFT OUT SEED, settings as JSON on standard input."""
+    """The judge's process: RATERS SFT OUT SEED [CHECKPOINTS], settings on standard input."""
     raters, sft, out = map(Path, arguments[:3])
+    checkpoints = Path(arguments[4]) if arguments[4:] else None
     settings = Settings.model_validate_json(sys.stdin.read())
     try:
-        fitted = fit_judge(raters, sft, out, settings, int(arguments[3]))
+        fitted = fit_judge(raters, sft, out, settings, int(arguments[3]), checkpoints)
     except RoundhouseError as error:
         note = {"kind": type(error).__name__, "message": str(error)}
         sys.stdout.write(json.dumps(note) + "\n")

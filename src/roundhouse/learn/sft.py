@@ -11,13 +11,11 @@ from torch.nn import functional
 from roundhouse import jsonl
 from roundhouse.errors import DataError
 from roundhouse.journal import Log
-from roundhouse.learn import models, optimizers, sampling, text
+from roundhouse.learn import checkpoint, models, optimizers, sampling, supervised, text
+from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
 from roundhouse.settings import Settings, SftSettings
-
-#: Journal lines a run, at most: one optimizer step is too little to say anything.
-_REPORTS = 100
 
 
 class Demonstration(NamedTuple):
@@ -36,7 +34,14 @@ class Encoded(NamedTuple):
     weights: list[float]
 
 
-def run(raters: Path, out: Path, settings: Settings, seed: int, log: Log) -> None:
+def run(
+    raters: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
+    checkpoints: Checkpoints = NOWHERE,
+) -> None:
     """Trains `model.base` on the usable demonstrations in `raters`; writes model, figures, samples.
 
     Prompts of the sides judge and eval never train; the loss on the eval side is reported.
@@ -47,7 +52,7 @@ def run(raters: Path, out: Path, settings: Settings, seed: int, log: Log) -> Non
     if not training:
         raise DataError(f"{raters}: no demonstrations to train on; ingest demonstrations first")
     policy = models.load_policy(settings.model)
-    loss = train(policy, training, settings, seed, log)
+    loss = train(policy, training, settings, seed, log, checkpoints)
     figures = {"sft/loss": loss, "sft/demonstrations": float(len(training))}
     if held_out:
         figures["sft/heldout_loss"] = evaluate(policy, held_out, settings)
@@ -63,9 +68,16 @@ def demonstrations(raters: Path, side: str) -> list[Demonstration]:
 
 
 def train(
-    policy: Policy, rows: Sequence[Demonstration], settings: Settings, seed: int, log: Log
+    policy: Policy,
+    rows: Sequence[Demonstration],
+    settings: Settings,
+    seed: int,
+    log: Log,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> float:
     """Fine-tunes in place; returns the mean loss a token over the last twentieth of the steps.
+
+    Begins where the newest of the checkpoints stands.
 
     Raises:
         DivergenceError: the loss became NaN or infinite.
@@ -78,19 +90,16 @@ def train(
         for _ in range(sft.epochs)
         for batch in text.length_groups(lengths, sft.batch, generator)
     ]
-    optimizer = _optimizer(policy, sft, len(batches))
-    recent: list[float] = []
-    for step, indices in enumerate(batches, start=1):
-        loss = _batch_loss(policy, data, indices)
-        loss.backward()  # type: ignore[no-untyped-call]
-        recent.append(loss.item())
-        optimizers.check_finite("sft", step, loss=recent[-1])
-        optimizers.clip(policy.model, 1.0)
-        optimizer.step()
-        if step % max(1, len(batches) // _REPORTS) == 0 or step == len(batches):
-            window = recent[-max(1, len(batches) // _REPORTS) :]
-            log(step, len(batches), {"sft/loss": sum(window) / len(window)})
-    last = recent[-max(1, len(recent) // 20) :]
+    losses = supervised.train(
+        "sft",
+        supervised.State(policy.model, _optimizer(policy, sft, len(batches))),
+        batches,
+        lambda rows: _batch_loss(policy, data, rows),
+        log,
+        checkpoints,
+        checkpoint.identity(policy.model, data, sft.model_dump(), seed),
+    )
+    last = losses[-max(1, len(losses) // 20) :]
     return sum(last) / len(last)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ from roundhouse import failpoints, jsonl, processes, storage
 from roundhouse.errors import Blocked, RoundhouseError, StageError
 from roundhouse.locations import Locations
 from roundhouse.rounds import dvc, transfer
-from roundhouse.stage import FAILURE
+from roundhouse.stage import CHECKPOINTS, FAILURE
 
 #: In the order that dvc.yaml's dependencies allow.
 STAGES = ("validate", "raters", "sft", "reward", "ppo", "evaluate")
@@ -80,6 +81,7 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
     failpoints.hit("stage.ended", of=stage)
     if process.returncode:
         raise _failure(workspace, stage, log)
+    shutil.rmtree(workspace / CHECKPOINTS / stage, ignore_errors=True)
     figures = jsonl.read_json(workspace / "out" / stage / "figures.json")
     cached = _identity(journal) == before
     if cached:
