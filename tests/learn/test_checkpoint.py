@@ -20,9 +20,9 @@ from roundhouse.learn.checkpoint import Checkpoints
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.settings import CheckpointSettings, Settings
+from tests.conftest import PROJECT
 from tests.learn.conftest import llama
 
-ROOT = Path(__file__).resolve().parents[2]
 EVERY = CheckpointSettings(seconds=0.0, keep=2)
 STAGES = ("sft", "reward", "ppo")
 #: Steps of each stage below; sft and reward pass over their data twice, ppo goes around its three
@@ -166,8 +166,8 @@ def test_kill_9_among_the_writes_of_a_checkpoint(
             [sys.executable, "-c", script],
             input=settings.model_dump_json(by_alias=True),
             text=True,
-            cwd=ROOT,
-            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", **env},
+            cwd=PROJECT,
+            env={"PYTHONPATH": f"{PROJECT}:{PROJECT / 'src'}", **env},
             check=False,
         ).returncode
 
