@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from roundhouse import failpoints, jsonl
+from roundhouse import failpoints
 from roundhouse.settings import CheckpointSettings
 from roundhouse.storage import writing
 
@@ -135,7 +135,7 @@ def identity(*parts: Any) -> str:
                 flat = weight.detach().cpu().contiguous().flatten()
                 digest.update(flat.view(torch.uint8).numpy())
         else:
-            digest.update(jsonl.dumps(part).encode())
+            digest.update(json.dumps(part, sort_keys=True).encode())
     return digest.hexdigest()
 
 
