@@ -17,6 +17,7 @@
     ├── StageError                  1   a stage's process ended badly
     ├── TrackingError               1   MLflow did not take something; a round goes on without it
     ├── ServiceError                1   a server of `roundhouse up` did not start, or runs already
+    ├── MemoryPlanError             1   a training cannot fit into memory
     ├── DivergenceError             1   training produced NaN or infinity
     │   └── AlarmError              1   a figure of training reached a limit that stops it
     └── Blocked                     3   a check wants a person; the round keeps number and record
@@ -111,6 +112,10 @@ class TrackingError(RoundhouseError):
 
 class ServiceError(RoundhouseError):
     """A server of `roundhouse up` did not start, or another `up` runs already."""
+
+
+class MemoryPlanError(RoundhouseError):
+    """A training cannot fit into memory; nothing was loaded yet."""
 
 
 class DivergenceError(RoundhouseError):

@@ -12,10 +12,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -56,6 +58,22 @@ def load_policy(settings: ModelSettings) -> Policy:
     model_folder.check(folder)
     model_folder.check_finite(folder)
     return load(folder)
+
+
+def configuration(folder: Path) -> PretrainedConfig:
+    """The shape of the model in a folder; no weights are read.
+
+    Raises:
+        ModelError: the folder is missing, damaged or unsafe.
+    """
+    model_folder.check(folder)
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder}: no usable configuration: {_one_line(error)}") from None
+    return config
 
 
 def scratch(shape: ScratchModel, words: Iterable[str], length: int) -> Policy:

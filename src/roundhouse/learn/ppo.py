@@ -20,7 +20,17 @@ from transformers import PreTrainedModel
 from roundhouse import jsonl
 from roundhouse.errors import DataError
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, models, optimizers, reward_model, rl, sampling, sft, text
+from roundhouse.learn import (
+    checkpoint,
+    memory,
+    models,
+    optimizers,
+    reward_model,
+    rl,
+    sampling,
+    sft,
+    text,
+)
 from roundhouse.learn.alarms import Watch
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel
@@ -139,6 +149,9 @@ def run(
     The prompts are the training side's own, of pairs and demonstrations.
     """
     optimizers.start(seed, settings.model.threads)
+    load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
+    needed = memory.plan(models.configuration(sft_out / "model"), load, trained=2, frozen=2)
+    memory.require("ppo", needed, models.device())
     policy = models.load(sft_out / "model")
     scorer = reward_model.load(reward_out / "model")
     prompts = training_prompts(raters)

@@ -28,6 +28,7 @@ from roundhouse.journal import Log, silent
 from roundhouse.learn import (
     accuracy,
     checkpoint,
+    memory,
     models,
     optimizers,
     reward_model,
@@ -85,6 +86,10 @@ def run(
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
+    # Reward model and judge side by side, each with the supervised model whose answers it rates.
+    load = memory.load(settings.model, 2 * settings.reward.batch)
+    config = models.configuration(sft / "model")
+    memory.require("reward", memory.plan(config, load, trained=2, frozen=2), models.device())
     kept = Checkpoints(checkpoints, settings.checkpoints)
     with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
         model = fit(training, sft / "model", out / "model", settings, seed, log, kept.of("model"))

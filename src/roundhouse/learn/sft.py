@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from roundhouse import jsonl
+from roundhouse import jsonl, model_folder
 from roundhouse.errors import DataError
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, models, optimizers, sampling, supervised, text
+from roundhouse.learn import checkpoint, memory, models, optimizers, sampling, supervised, text
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
@@ -51,6 +51,10 @@ def run(
     held_out = demonstrations(raters, "eval")
     if not training:
         raise DataError(f"{raters}: no demonstrations to train on; ingest demonstrations first")
+    if settings.model.base != model_folder.SCRATCH:
+        config = models.configuration(model_folder.of_stage(settings.model))
+        load = memory.load(settings.model, settings.sft.batch)
+        memory.require("sft", memory.plan(config, load, trained=1), models.device())
     policy = models.load_policy(settings.model)
     loss = train(policy, training, settings, seed, log, checkpoints)
     figures = {"sft/loss": loss, "sft/demonstrations": float(len(training))}

@@ -1,0 +1,152 @@
+"""What a training will need of memory, said before it starts; one that cannot fit is refused.
+
+An estimate from the models' shapes, for its largest moment. Weights, gradients and an optimizer's
+moments are counted exactly. Activations are those of a transformer block that keeps what its
+backward pass reads (Korthikanti et al. 2022, "Reducing activation recomputation in large
+transformer models", section 4.1), with an attention that does not keep its scores.
+"""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+from transformers import AutoModelForCausalLM, PretrainedConfig
+
+from roundhouse.errors import MemoryPlanError
+from roundhouse.settings import ModelSettings
+
+_FLOAT = 4
+#: Floats of the width that a block keeps for each token: inputs of two norms, of attention and of
+#: the feed-forward layer, queries, keys, values, attention's result, two sums.
+_WIDTHS = 12
+#: Floats of the feed-forward width: before and after the activation, its gate, their product.
+_FEED_FORWARDS = 4
+#: Copies of the logits while their gradient is made.
+_LOGITS = 3
+
+
+class Plan(NamedTuple):
+    """Bytes at the largest moment of a training.
+
+    Attributes:
+        weights: of all models, trained and frozen.
+        gradients: of the trained ones.
+        moments: of their optimizers.
+        activations: of one minibatch, forward and backward.
+        cache: keys and values while answers are sampled; it is gone when minibatches begin.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    activations: int
+    cache: int = 0
+
+    @property
+    def total(self) -> int:
+        """Cache and gradients with activations are never there together: the larger one counts."""
+        return self.weights + self.moments + max(self.gradients + self.activations, self.cache)
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{_size(value)} {name}" for name, value in self._asdict().items())
+        return f"{_size(self.total)} ({parts})"
+
+
+class Load(NamedTuple):
+    """What goes through the models at a time, in padded tokens.
+
+    Attributes:
+        rows: answers of a minibatch.
+        prompt, response: longest, in tokens.
+        sampled: answers that are sampled at a time; 0 where none are.
+    """
+
+    rows: int
+    prompt: int
+    response: int
+    sampled: int = 0
+
+
+def load(model: ModelSettings, rows: int, sampled: int = 0) -> Load:
+    """The load of minibatches of `rows`, where answers are as long as the settings allow."""
+    return Load(rows, model.prompt_tokens, model.response_tokens, sampled)
+
+
+def plan(
+    config: PretrainedConfig, load: Load, trained: int, frozen: int = 0, moments: int = 2
+) -> Plan:
+    """The plan of a training of models that all have the shape of `config`, in float32.
+
+    Args:
+        config: the models'; nothing of them needs to be loaded yet.
+        load: what goes through them.
+        trained: models that learn, each from the same minibatch.
+        frozen: the others.
+        moments: floats that an optimizer keeps for each parameter (Adam: 2).
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    size = sum(parameter.numel() for parameter in model.parameters()) * _FLOAT
+    tokens = load.rows * (load.prompt + load.response)
+    kept = trained * tokens * _per_token(config)
+    logits = _LOGITS * load.rows * load.response * int(config.vocab_size) * _FLOAT
+    cache = load.sampled * (load.prompt + load.response) * _cached(config)
+    weights = (trained + frozen) * size
+    return Plan(weights, trained * size, trained * moments * size, kept + logits, cache)
+
+
+def require(stage: str, needed: Plan, device: torch.device, there: int | None = None) -> None:
+    """Says the plan on standard error, before any model is loaded.
+
+    Args:
+        stage: its name.
+        needed: its plan.
+        device: where it trains.
+        there: bytes that are free for it; asked of the device where it is None.
+
+    Raises:
+        MemoryPlanError: it cannot fit; the message has the numbers.
+    """
+    free = available(device) if there is None else there
+    sys.stderr.write(f"{stage}: about {needed} of memory; {device} has {_size(free)} free\n")
+    if needed.total > free:
+        raise MemoryPlanError(
+            f"{stage}: needs about {needed} of memory, and {device} has {_size(free)} free: lower "
+            f"its batch (ppo: minibatch) or model.response_tokens, or take a smaller model"
+        )
+
+
+def available(device: torch.device) -> int:
+    """Bytes that a process may still take there: of the machine, within its group's limit."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
+        free = min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        # No such group, or no limit (`max`).
+        pass
+    return max(free, 0)
+
+
+def _per_token(config: PretrainedConfig) -> int:
+    """Bytes that all blocks keep for one token."""
+    width = int(config.hidden_size)
+    forward = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
+    block = _WIDTHS * width + _FEED_FORWARDS * int(forward or 4 * width)
+    return int(config.num_hidden_layers) * block * _FLOAT
+
+
+def _cached(config: PretrainedConfig) -> int:
+    """Bytes of one token's keys and values in all blocks."""
+    heads = int(config.num_attention_heads)
+    share = int(getattr(config, "num_key_value_heads", None) or heads) / heads
+    return int(2 * int(config.num_hidden_layers) * int(config.hidden_size) * share * _FLOAT)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
