@@ -87,9 +87,9 @@ def run(
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
     # Reward model and judge side by side, each with the supervised model whose answers it rates.
-    load = memory.load(settings.model, 2 * settings.reward.batch)
+    shape = memory.load(settings.model, 2 * settings.reward.batch)
     config = models.configuration(sft / "model")
-    memory.require("reward", memory.plan(config, load, trained=2, frozen=2), models.device())
+    memory.require("reward", memory.plan(config, shape, trained=2, frozen=2), models.device())
     kept = Checkpoints(checkpoints, settings.checkpoints)
     with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
         model = fit(training, sft / "model", out / "model", settings, seed, log, kept.of("model"))
