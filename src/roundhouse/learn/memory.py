@@ -87,7 +87,7 @@ def plan(
         moments: floats that an optimizer keeps for each parameter (Adam: 2).
     """
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     size = sum(parameter.numel() for parameter in model.parameters()) * _FLOAT
     tokens = load.rows * (load.prompt + load.response)
     kept = trained * tokens * _per_token(config)
