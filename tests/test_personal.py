@@ -1,6 +1,7 @@
 """What the scan for personal data finds, and what it leaves alone."""
 
 import string
+import time
 from itertools import pairwise
 
 import pytest
@@ -105,3 +106,10 @@ def test_an_address_is_found_in_any_text_and_redacting_ends(text: str, address: 
     assert address not in personal.redact(whole)
     places = [(one.start, one.end) for one in personal.find(whole)]
     assert all(end <= start for (_, end), (start, _) in pairwise(places))
+
+
+def test_beginnings_of_keys_without_end_cost_what_other_words_cost() -> None:
+    hostile = "-----BEGIN PRIVATE KEY-----" * 20_000
+    started = time.process_time()
+    assert len(personal.find(hostile)) == 20_000
+    assert time.process_time() - started < 5

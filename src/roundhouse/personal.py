@@ -36,7 +36,8 @@ _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3
 _KEYS = (
     re.compile(
         r"-----BEGIN (?:[A-Z]{2,12} ){0,2}PRIVATE KEY-----"
-        r"(?:[\s\S]{0,10000}?-----END (?:[A-Z]{2,12} ){0,2}PRIVATE KEY-----)?"
+        # Its body has no two dashes in a row, so that no beginning is searched past the next one.
+        r"(?:(?:[^-]|-(?!-)){0,10000}+-----END (?:[A-Z]{2,12} ){0,2}PRIVATE KEY-----)?"
     ),
     re.compile(r"(?<!\w)(?:AKIA|ASIA)[A-Z0-9]{16}(?!\w)"),
     re.compile(r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255})"),

@@ -141,3 +141,14 @@ def test_no_traceback_shows_what_people_wrote(url: str) -> None:
 def test_a_path_with_a_percent_sign_and_a_space(tmp_path: Path) -> None:
     with Ledger.open(f"sqlite:///{tmp_path / 'a %(here)s b' / 'l.db'}") as ledger:
         assert ledger.watermark() == 0
+
+
+def test_a_server_that_was_started_again_is_met_by_a_new_connection(postgres: str) -> None:
+    with Ledger.open(postgres) as ledger:
+        assert ledger.take_round_number() == 1
+        engine = create_engine(postgres)
+        with engine.begin() as connection:
+            others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+            assert connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()
+        engine.dispose()
+        assert ledger.take_round_number() == 2

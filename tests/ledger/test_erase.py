@@ -35,7 +35,7 @@ def everything(url: str) -> str:
     with engine.connect() as connection:
         names = (
             "feedback", "quarantine", "quarantine_part", "batch", "override", "erasure",
-            "forgotten", "decision",
+            "forgotten", "decision", "round",
         )  # fmt: skip
         found = [connection.execute(text(f"SELECT * FROM {name}")).all() for name in names]
     engine.dispose()
@@ -61,6 +61,9 @@ def test_a_rater_leaves_no_name_and_a_chain_that_holds(ledger: Ledger, url: str)
     lines.append(Rejected(10, "too_large", "m", b"long", more=[b'"rater":"ann"', b"..."]))
     take(ledger, row("a"), row("b", "bob"), row("c"), *lines, name="ann-week-1.jsonl")
     ledger.add_override(None, "ann", "watch", "ann is tired", kind="rater")
+    note = {"accept": [["balance", "ann was ill"]], "settings": "seed: 17"}
+    number = ledger.take_round_number(note=note)
+    ledger.finish_round(number, state="blocked", reasons=["balance: ann chose the first"])
     before = ledger.chain(3)
     request = Erasures(ledger).forget_rater("ann", "ann asked")
     assert ids(ledger) == ["b"], "hidden from the request on"
@@ -74,6 +77,10 @@ def test_a_rater_leaves_no_name_and_a_chain_that_holds(ledger: Ledger, url: str)
     assert "joanna,annie" in left
     assert "[erased] asked" in left
     assert "[erased]-week-1.jsonl" in left
+    round_ = ledger.round(number)
+    assert round_ is not None
+    assert round_.note == note | {"accept": [["balance", "[erased] was ill"]]}
+    assert round_.reasons == ["balance: [erased] chose the first"]
     found = ledger.verify_chain()
     assert (found.rows, found.erased, found.chain) == (3, 2, before)
     assert ledger.counts()._asdict() == {
@@ -143,6 +150,18 @@ def test_old_rows_by_their_own_time(ledger: Ledger) -> None:
     assert request is not None
     assert ids(ledger) == ["c"]
     assert Erasures(ledger).raters(request.id) == set(), "nobody's name goes by age"
+
+
+def test_quarantined_lines_go_by_when_they_were_received(ledger: Ledger, url: str) -> None:
+    for at, raw in (("2026-01-01T00:00:00Z", b"old line"), ("2026-02-01T00:00:00Z", b"new line")):
+        batch = ledger.start_batch("f", "jsonl", at)
+        ledger.append(batch, [Rejected(1, "not_json", "m", raw)], at)
+    request = Erasures(ledger).forget_before("2026-01-15T00:00:00Z", WHY)
+    assert request is not None
+    forget(ledger, request.id)
+    assert [line.raw for line in ledger.quarantined()] == [b"", b"new line"]
+    assert "old line" not in everything(url)
+    assert Erasures(ledger).forget_before("2026-01-15T00:00:00Z", WHY) is None
 
 
 def test_a_report_grows(ledger: Ledger) -> None:

@@ -1,6 +1,7 @@
 """Cleaning: what can be made again goes, what is needed stays, whoever dies in between."""
 
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -78,3 +79,29 @@ def test_a_death_in_between(checkout: Path, roundhouse: Command, place: str) -> 
     assert not list((checkout / "rounds").glob(".*"))
     assert roundhouse(checkout, "audit", "verify").returncode == 0
     assert git.round_tags(checkout) == [1, 2]
+
+
+def test_a_try_that_was_overtaken_goes_and_one_whose_list_is_lost_stands_in_nobodys_way(
+    checkout: Path, roundhouse: Command
+) -> None:
+    places = Locations(checkout)
+    with Ledger.open(places.ledger_url, expected=True) as ledger:
+        number = ledger.take_round_number(note={})
+    shutil.copytree(places.workspace(2), places.workspace(number))
+    pointer = places.workspace(number) / "dvc.lock"
+    lost = pointer.read_text(encoding="utf-8")
+    for md5 in set(re.findall(r"[0-9a-f]{32}\.dir", lost)):
+        lost = lost.replace(md5, "0" * 32 + ".dir")
+    pointer.write_text(lost, encoding="utf-8")
+    assert roundhouse(checkout, "clean", "--keep", "1").returncode == 0
+    assert places.workspace(number).exists(), "it can be resumed"
+    with Ledger.open(places.ledger_url, expected=True) as ledger:
+        ledger.finish_round(number, state="abandoned", reasons=["given up"])
+    assert roundhouse(checkout, "clean", "--keep", "1").returncode == 0
+    assert places.workspace(number).exists(), "no later round has overtaken it"
+    with Ledger.open(places.ledger_url, expected=True) as ledger:
+        later = ledger.take_round_number(note={})
+        ledger.finish_round(later, state="published", reasons=[])
+    git.git("tag", f"round-{later:04d}", "round-0002", cwd=checkout)
+    assert roundhouse(checkout, "clean", "--keep", "1").returncode == 0
+    assert not places.workspace(number).exists()

@@ -19,6 +19,7 @@ from roundhouse.rounds import erased, forget, inputs, objects, snapshot
 from roundhouse.rounds.begin import Round, read_inputs
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.lock import owned
+from roundhouse.rounds.stores import Folder
 from roundhouse.rounds.verify import verify
 from tests.rounds.conftest import Command, open_round, snapshot_and_publish
 from tests.s3 import S3
@@ -150,6 +151,34 @@ def test_the_next_round_finishes_what_was_left(third: Round) -> None:
     snapshot.take_snapshot(third)
     assert Erasures(third.ledger).unfinished() == []
     assert rows(third, FIRST, "round-0001") == ["bob-1"]
+
+
+def test_a_round_that_goes_on_does_not_see_the_rows_of_a_request_that_was_left(
+    third: Round,
+) -> None:
+    frozen = snapshot.take_snapshot(third)
+    assert frozen.partitions["0003.jsonl"].rows == 2
+    Erasures(third.ledger).forget_rater("ann", WHY)
+    again = snapshot.take_snapshot(third)
+    assert Erasures(third.ledger).unfinished() == []
+    assert again.partitions["0003.jsonl"].rows == 1
+    text = (third.workspace / "data/feedback/0003.jsonl").read_text(encoding="utf-8")
+    assert "bob-3" in text and "ann" not in text
+    assert inputs.read(third.workspace) == again
+
+
+def test_what_a_dead_writer_left_in_a_store_goes_too(third: Round) -> None:
+    left = []
+    for store in stores(third.places):
+        assert isinstance(store, Folder)
+        beside = store.path(next(iter(store.names()))).parent
+        left += [beside / ".Xy12.tmp", beside / f".{'0' * 30}.4711"]
+    copy = third.places.state / "ledger.db.bak"
+    for path in (*left, copy):
+        path.write_text("What ann-1 says is so and so", encoding="utf-8")
+    forget.forget_rater(third.places, "ann", WHY)
+    assert not any(path.exists() for path in left)
+    assert "ann" not in (copy.read_text(encoding="utf-8") if copy.exists() else "")
 
 
 def test_old_rows_go_when_a_round_begins(third: Round) -> None:

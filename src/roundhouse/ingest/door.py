@@ -106,15 +106,21 @@ def ingest(
 def _chunks(source: Source, rules: _Rules, most: int) -> Iterator[list[Entry]]:
     entries: list[Entry] = []
     size = 0
-    for item in source.items:
-        entries.append(_entry(item, rules))
-        size += len(item.raw)
-        # The rest of a large row is still in the file, and is read as the ledger stores it.
-        if len(entries) >= most or size > CHUNK_BYTES or item.more:
-            yield entries
-            entries, size = [], 0
+    damage: InputError | None = None
+    try:
+        for item in source.items:
+            entries.append(_entry(item, rules))
+            size += len(item.raw)
+            # The rest of a large row is still in the file, and is read as the ledger stores it.
+            if len(entries) >= most or size > CHUNK_BYTES or item.more:
+                yield entries
+                entries, size = [], 0
+    except InputError as error:
+        damage = error
     if entries:
         yield entries
+    if damage:
+        raise damage
 
 
 def _entry(item: Item, rules: _Rules) -> Entry:

@@ -146,9 +146,12 @@ def _refuse_absent(shown: str, expected: bool, create: bool) -> None:
 def _engine(url: URL, timeout: float) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
     try:
-        # Parameters are people's words: they must not stand in a traceback that a log keeps.
-        arguments = {"timeout": timeout} if sqlite else {}
-        engine = create_engine(url, connect_args=arguments, hide_parameters=True)
+        arguments = {"timeout": timeout} if sqlite else {"connect_timeout": max(1, int(timeout))}
+        # A server that was started again since is met by a new connection. Parameters are people's
+        # words: they must not stand in a traceback that a log keeps.
+        engine = create_engine(
+            url, connect_args=arguments, pool_pre_ping=not sqlite, hide_parameters=True
+        )
     except (NoSuchModuleError, ImportError) as error:
         raise LedgerError(
             f"the ledger's database has no driver here ({error});"

@@ -88,16 +88,24 @@ class Erasures:
             return _one(connection, key)
 
     def forget_before(self, created_at: str, why: str) -> Erasure | None:
-        """Requests that rows made before a time (UTC text) are erased; None without any."""
+        """Requests that rows made before a time (UTC text) are erased; None without any.
+
+        A quarantined line has no time that one could believe: it goes by when it was received.
+        """
         seqs = set(self._before(created_at))
-        if not seqs:
-            return None
         with self.ledger._writing() as connection:
             lock_head(connection)
+            old = select(schema.batch.c.id).where(schema.batch.c.started_at < created_at)
+            waiting = (_QUARANTINE.erasure.is_(None), _QUARANTINE.raw != b"")
+            query = select(_QUARANTINE.id).where(_QUARANTINE.batch.in_(old), *waiting)
+            lines = set(connection.execute(query).scalars())
+            if not seqs and not lines:
+                return None
             salt = _salt(connection)
             subject = forgotten.digest(salt, "content", created_at)
             key = _request(connection, "retention", subject, salt, why)
             _mark(connection, key, seqs)
+            _mark_quarantine_ids(connection, key, lines)
             return _one(connection, key)
 
     def rows(self, id: int) -> Iterator[tuple[int, Row]]:
@@ -327,6 +335,7 @@ def _unname(connection: Connection, erasure: int, rater: str) -> None:
         if row.kind == "rater" and row.subject == rater:
             values = {"subject": f"erased-{erasure}", "why": "erased on request"}
         connection.execute(update(override).where(columns.id == row.id).values(values))
+    _unname_rounds(connection, rater)
     texts = ((schema.batch, "name"), (schema.decision, "why"), (schema.erasure, "why"))
     for table, name in (*texts, (schema.skip, "reason")):
         where = table.c[name].contains(rater, autoescape=True)
@@ -334,6 +343,22 @@ def _unname(connection: Connection, erasure: int, rater: str) -> None:
         for row in connection.execute(query.where(where)).all():
             values = {name: _without(row.text, rater)}
             connection.execute(update(table).where(table.c.id == row.id).values(values))
+
+
+def _unname_rounds(connection: Connection, rater: str) -> None:
+    """Takes a rater's name out of why a round accepted a check, and of its decision's reasons.
+
+    A round's settings are left alone: a number there may be somebody's name.
+    """
+    columns = schema.round_.c
+    for row in connection.execute(select(columns.number, columns.note, columns.reasons)).all():
+        note, reasons = json.loads(row.note), json.loads(row.reasons)
+        said = [_without(reason, rater) for reason in reasons]
+        accept = [[check, _without(why, rater)] for check, why in note.get("accept", [])]
+        if said == reasons and accept == note.get("accept", []):
+            continue
+        values = {"note": jsonl.dumps(note | {"accept": accept}), "reasons": jsonl.dumps(said)}
+        connection.execute(update(schema.round_).where(columns.number == row.number).values(values))
 
 
 def _without(words: str, name: str) -> str:

@@ -7,9 +7,11 @@ Of a round that ended, beside the last `storage.keep_rounds` and the champion's:
                          no published round and no workspace names: tries that came to nothing
     its extracted model  state/models; published bytes, written there for `chat` and `rollback`
 
-A round that did not end, and the remote, are never touched.
+A round that can still be resumed, and the remote, are never touched. One that was given up and then
+overtaken by a later round cannot be, and counts as ended.
 """
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roundhouse import failpoints
-from roundhouse.errors import RoundhouseError
+from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects, picture, transfer
@@ -88,14 +90,17 @@ def after_round(this: Round) -> None:
 
 
 def _kept(places: Locations, ledger: Ledger, keep: int) -> set[int]:
-    """Rounds that stay whole: the last ones, the champion's, and those that did not end."""
-    numbers = [row.number for row in ledger.rounds()]
-    ended = ("published", "blocked")
-    open_ = {row.number for row in ledger.rounds() if row.state not in ended}
+    """Rounds that stay whole: the last ones, the champion's, and those that can be resumed."""
+    rows, tags = ledger.rounds(), round_tags(places.root)
+    numbers = [row.number for row in rows]
+    last = max(tags, default=0)
+    open_ = {
+        row.number
+        for row in rows
+        if row.state == "open" or (row.state == "abandoned" and row.number > last)
+    }
     champion = ledger.champion()
-    return {*numbers[-keep:], *round_tags(places.root)[-keep:], *open_} | (
-        {champion.round} if champion else set()
-    )
+    return {*numbers[-keep:], *tags[-keep:], *open_} | ({champion.round} if champion else set())
 
 
 def _ended(places: Locations, ledger: Ledger) -> set[int]:
@@ -140,8 +145,12 @@ def _empty_cache(places: Locations, kept: set[int]) -> tuple[int, int]:
         shutil.rmtree(doomed)
     needed, remote = set(_used(places, kept)), found[-1]
     published = set(_used(places, set(round_tags(places.root))))
+    cache.sweep()
     for workspace in places.rounds.glob("[0-9]*"):
-        needed |= {md5 for _, md5 in transfer.made(places, workspace)}
+        # Its list was only in a cache that is gone: what it names is gone too.
+        with contextlib.suppress(DataError):
+            for _, md5 in transfer.made(places, workspace):
+                needed.add(md5)
     there = set(remote.names())
     count = size = 0
     for name in sorted(cache.names()):

@@ -33,6 +33,8 @@ def clear_stores(places: Locations, erasures: Erasures, request: int, marks: Mar
     problems: list[str] = []
     holders: dict[str, list[Store]] = {}
     for store in stores(places):
+        if isinstance(store, Folder):
+            store.sweep()
         try:
             for name in store.names():
                 holders.setdefault(name, []).append(store)
@@ -75,9 +77,10 @@ def clear_state(places: Locations, marks: Marks) -> list[str]:
     """
     look_at = []
     known = [store.folder for store in stores(places) if isinstance(store, Folder)]
+    ledger = {places.state / f"ledger.db{suffix}" for suffix in ("", "-wal", "-shm", "-journal")}
     for path in _files(places.state):
         inside = any(path.is_relative_to(folder) for folder in known)
-        if inside or path.name.startswith("ledger.db") or not path.is_file():
+        if inside or path in ledger or not path.is_file():
             continue
         data = path.read_bytes()
         if marks.without(data) == data:

@@ -71,7 +71,7 @@ def expire(
         places: the checkout's.
         ledger: opened by the owner.
         days: longest age of a row, in days; 0 keeps all.
-        at_work: the round that is being made; its folder has no data yet, and stays.
+        at_work: the round that is being made; its folder stays, and its snapshot is made anew.
     """
     erasures = Erasures(ledger)
     waiting = erasures.unfinished()
@@ -144,9 +144,10 @@ def _open_rounds(
     for row in ledger.rounds():
         if row.state not in ("open", "abandoned") or row.number in round_tags(places.root):
             continue
-        if first and (row.watermark is None or row.watermark >= first) and row.number != at_work:
+        if first and (row.watermark is None or row.watermark >= first):
             ledger.record_round(row.number, inputs=None, watermark=None)
-            shutil.rmtree(places.workspace(row.number), ignore_errors=True)
+            if row.number != at_work:
+                shutil.rmtree(places.workspace(row.number), ignore_errors=True)
 
 
 def _describe(

@@ -6,6 +6,7 @@ named.
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -18,7 +19,7 @@ from roundhouse.locations import Locations
 from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import show
-from roundhouse.rounds.stores import listing, take
+from roundhouse.rounds.stores import Store, listing, take
 from roundhouse.rounds.workspace import DATA_POINTER
 
 
@@ -44,22 +45,25 @@ def folders(root: Path, tag: str) -> dict[str, str]:
     return {out["path"]: out["md5"] for out in outs}
 
 
-def published(places: Locations, tag: str, mend: bool = True) -> dict[str, str]:
+def published(
+    places: Locations, tag: str, mend: bool = True, found: Sequence[Store] = ()
+) -> dict[str, str]:
     """Path to DVC's md5 of every file that a round published.
 
     Args:
         places: the checkout's.
         tag: the round's.
         mend: put a damaged list right where another store has it unharmed.
+        found: the stores to ask; all of the checkout's where there are none.
 
     Raises:
         DataError: the list of a folder is in no store.
     """
-    found = stores(places)
+    asked = found or stores(places)
     return {
         f"{folder}/{entry['relpath']}": entry["md5"]
         for folder, md5 in folders(places.root, tag).items()
-        for entry in listing(found, md5, f"{folder} of {tag}", mend)
+        for entry in listing(asked, md5, f"{folder} of {tag}", mend)
     }
 
 
@@ -82,9 +86,9 @@ class Reader:
         """
         self.tag = tag
         self._digests = manifest(places.root, tag)
-        self._md5 = published(places, tag, mend)
         self._mend = mend
         self._stores = stores(places)[-1:] if from_remote else stores(places)
+        self._md5 = published(places, tag, mend, self._stores)
         self._gone = erased.known(places)
 
     def read(self, path: str) -> bytes:

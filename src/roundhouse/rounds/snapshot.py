@@ -31,6 +31,8 @@ def take_snapshot(this: Round) -> Inputs:
     Raises:
         DataError: an earlier partition is missing or differs from its record.
     """
+    # A `forget` that died after its request was recorded: no round sees its rows any more.
+    expire(this.places, this.ledger, 0, at_work=this.number)
     done = inputs_module.read(this.workspace)
     row = this.ledger.round(this.number)
     if done and row and row.inputs != done.model_dump_json():

@@ -8,6 +8,7 @@ DVC hands out a damaged cache file with exit code 0, so nothing that lies here i
 import io
 import json
 import os
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from roundhouse.errors import DataError, RemoteError, StorageError
 
 #: Bytes that are copied at a time.
 _PIECE = 1 << 20
+_OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")
 
 
 def digest(file: BinaryIO, algorithm: str) -> str:
@@ -29,6 +31,10 @@ def digest(file: BinaryIO, algorithm: str) -> str:
     while piece := file.read(_PIECE):
         total.update(piece)
     return total.hexdigest()
+
+
+def _is_object(parent: str, name: str) -> bool:
+    return bool(_OBJECT.fullmatch(f"{parent}/{name}"))
 
 
 class Store(ABC):
@@ -81,7 +87,7 @@ class Store(ABC):
         """The names of all objects, in no order."""
         with self._worded():
             for parent, name in self._files():
-                if len(parent) == 2 and len(name.removesuffix(".dir")) == 30:
+                if _is_object(parent, name):
                     yield parent + name
 
     @contextmanager
@@ -98,7 +104,7 @@ class Store(ABC):
             raise RemoteError(
                 f"{self.where} does not answer as it should ({reason}): check its address and "
                 "credentials (.dvc/config.local, AWS_*), then say it again"
-            ) from error
+            ) from None
 
     @abstractmethod
     def _open(self, md5: str) -> BinaryIO: ...
@@ -120,6 +126,13 @@ class Folder(Store):
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
         self.folder = folder / "files" / "md5"
+
+    def sweep(self) -> None:
+        """Removes what writers that died left beside the objects; nobody else may write now."""
+        with self._worded():
+            for parent, name in list(self._files()):
+                if not _is_object(parent, name):
+                    (self.folder / parent / name).unlink(missing_ok=True)
 
     def path(self, md5: str) -> Path:
         """Where it keeps the object with that name."""
