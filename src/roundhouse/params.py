@@ -85,7 +85,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _one_line(error: ValidationError, where: str) -> str:
-    first = error.errors()[0]
+    # A name that is none explains why another is missing.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"]) or "settings"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":

@@ -7,6 +7,7 @@ a session of its own is found by it. That reads /proc; elsewhere only the groups
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 MARK = "ROUNDHOUSE_UP"
 #: The same for one round, which may itself have been started by `up`.
 ROUND_MARK = "ROUNDHOUSE_ROUND"
+#: Whom a stage works for: process id and birth, such as `4711 123456`.
+OWNER = "ROUNDHOUSE_OWNER"
 
 
 def end(
@@ -67,6 +70,31 @@ def birth(pid: int) -> str | None:
     except (OSError, IndexError):
         return None
     return None if status[0] in "ZX" else status[19]
+
+
+def owner() -> str:
+    """This process as the value of OWNER for what it starts."""
+    return f"{os.getpid()} {birth(os.getpid())}"
+
+
+def end_with_owner(every: float = 1.0) -> None:
+    """Ends this process's whole group soon after the process that OWNER names is gone.
+
+    Where no owner is named nothing is watched, and where the system has no /proc.
+
+    Args:
+        every: seconds between two looks.
+    """
+    pid, _, born = os.environ.get(OWNER, "").partition(" ")
+    if not pid.isdigit() or birth(int(pid)) != born:
+        return
+
+    def watch() -> None:
+        while birth(int(pid)) == born:
+            time.sleep(every)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-owner", daemon=True).start()
 
 
 def ask(pids: list[int], number: signal.Signals = signal.SIGTERM) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from roundhouse import failpoints, jsonl, storage
+from roundhouse import failpoints, jsonl, processes, storage
 from roundhouse.errors import RoundhouseError, StorageError
 from roundhouse.journal import Journal
 from roundhouse.params import load
@@ -47,6 +47,7 @@ def run(name: str, work: Callable[[Stage], None]) -> None:
     if not checkpoints.exists():
         journal.unlink(missing_ok=True)
     try:
+        processes.end_with_owner()
         log = Journal(journal)
         failpoints.hit("stage.begin", of=name)
         settings, inputs = load(Path("params.yaml")), jsonl.read_json(Path("inputs.json"))

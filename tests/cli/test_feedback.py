@@ -28,7 +28,24 @@ def test_a_file_of_which_nothing_was_of_use_is_no_success(
     done = roundhouse(root, "ingest", "strange.jsonl", "--format", "jsonl", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["quarantined"] == 1
-    assert "strange.jsonl: every row was quarantined: is --format right" in done.stderr
+    assert "strange.jsonl: every row was quarantined: see `roundhouse quarantine`" in done.stderr
     for name in ("mixed", "again"):
         done = roundhouse(root, "ingest", f"{name}.jsonl", "--format", "jsonl")
         assert done.returncode == 0, done.stderr
+
+    (root / "bad.jsonl").write_bytes(b'{"kind": "\x1b[31m\xff\n')
+    assert roundhouse(root, "ingest", "bad.jsonl", "--format", "jsonl").returncode == 1
+    listed = json.loads(roundhouse(root, "quarantine", "--json").stdout)
+    assert [(one["file"], one["line"]) for one in listed] == [
+        ("strange.jsonl", 1), ("mixed.jsonl", 2), ("bad.jsonl", 1)
+    ]  # fmt: skip
+    assert json.loads(listed[0]["raw"]) == strange
+    said = roundhouse(root, "quarantine", "--last", "1").stdout
+    assert said.startswith(f"bad.jsonl:1: {listed[2]['reason']}: ")
+    assert "\\x1b[31m\\xff" in said and "\x1b" not in said
+    assert "3 lines in all" in said
+    reason = roundhouse(root, "quarantine", "--reason", listed[0]["reason"], "--json").stdout
+    assert len(json.loads(reason)) == 2
+    assert (
+        roundhouse(root, "quarantine", "--reason", "none_such").stdout == "nothing was put aside\n"
+    )

@@ -8,7 +8,9 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from roundhouse import storage
 from roundhouse.cli import audits, feedback, history, privacy, rounds, service
@@ -35,6 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Version(argparse.Action):
+    """Asks for the version only when it is wanted: a checkout that is not installed has none."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        try:
+            found = metadata.version("roundhouse")
+        except metadata.PackageNotFoundError:
+            found = "(not installed)"
+        sys.stdout.write(f"roundhouse {found}\n")
+        parser.exit()
+
+
 def _failed(options: argparse.Namespace, error: RoundhouseError) -> int:
     if getattr(options, "json", False):
         sys.stdout.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
@@ -45,6 +59,7 @@ def _failed(options: argparse.Namespace, error: RoundhouseError) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(prog="roundhouse", description=(__doc__ or "").split("\n\n")[0])
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     for module in (feedback, rounds, audits, history, privacy, service):
         module.register(commands)

@@ -33,8 +33,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command = add(kinds, "file", _file, "what became of an ingested file")
     command.add_argument("file", metavar="NAME|SHA256")
     command = add(kinds, "diff", _diff, "what changed between two rounds")
-    command.add_argument("before", type=int, metavar="N")
-    command.add_argument("after", type=int, metavar="M")
+    command.add_argument("before", type=int, metavar="N", help="the earlier round")
+    command.add_argument("after", type=int, metavar="M", help="the later round")
     add(kinds, "verify", _verify, "recompute the hashes of everything published")
 
 

@@ -40,16 +40,27 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command = add(commands, "round", _round, "run one round now")
     command.add_argument("--params", default="params.yaml", help="settings file")
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="a setting for this round alone, such as ppo.steps=10",
     )
     command.add_argument("--allow-dirty", action="store_true", help="record edited code and go on")
-    command.add_argument("--accept", action="append", default=[], metavar="CHECK")
+    command.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="CHECK",
+        help="go on though this check of the data fails; needs --why",
+    )
     command.add_argument("--why", default="", metavar="TEXT", help="why the check is accepted")
     command.add_argument(
         "--min-feedback", type=whole_number, metavar="N", help="skip below N new rows"
     )
     command = add(commands, "resume", _resume, "finish a round that was killed")
-    command.add_argument("number", type=int, metavar="N")
+    command.add_argument("number", type=int, metavar="N", help="the round's number")
     command = add(commands, "clean", _clean, "remove what can be made again; logs stay")
     command.add_argument(
         "--keep",

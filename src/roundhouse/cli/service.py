@@ -8,7 +8,8 @@ from roundhouse.cli.output import here, whole_number
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the command of this module."""
-    command = commands.add_parser("up", help="Prefect, MLflow and the schedule on this machine")
+    text = "Prefect, MLflow and the schedule on this machine, until Ctrl-C"
+    command = commands.add_parser("up", help=text, description=text)
     command.add_argument("--cron", metavar="EXPR", help='such as "0 2 * * 1"; none: no schedule')
     command.add_argument(
         "--min-feedback", type=whole_number, metavar="N", help="skip below N new rows"
@@ -17,8 +18,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--on-feedback", type=whole_number, metavar="N", help="start when N new rows have come"
     )
     command.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
-    command.add_argument("--prefect-port", type=int, default=4200)
-    command.add_argument("--mlflow-port", type=int, default=5000)
+    command.add_argument("--prefect-port", type=int, default=4200, help="default: 4200")
+    command.add_argument("--mlflow-port", type=int, default=5000, help="default: 5000")
     command.set_defaults(run=_up, json=False)
 
 

@@ -56,7 +56,8 @@ def diff_text(found: Record) -> str:
     named = {
         "decision": " -> ".join(str(one) for one in found["decision"]),
         "code": _code(found),
-        "rows added": f"{found['rows_added']:,}{layout.listed(found['rows_added_by_kind'])}",
+        "rows added": f"{found['rows_added']:,}{layout.listed(found['rows_added_by_kind'])}"
+        + (f", {erased:,} erased since" if (erased := found["rows_added_erased"]) else ""),
     }
     for key in ("region", "domain"):
         named[f"  by {key}"] = layout.listed(found[f"rows_added_by_{key}"]).strip(" ()") or "-"

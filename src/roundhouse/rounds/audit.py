@@ -77,6 +77,7 @@ def audit_diff(places: Locations, ledger: Ledger, before: int, after: int) -> di
         for name, part in new["partitions"].items()
         if name in old["partitions"] and part != old["partitions"][name]
     ]
+    after_parts = shelf.inputs(tag_name(after)).partitions
     weights = _changes(_weights(old), _weights(new), tolerance=0.005)
     return {
         "from": before,
@@ -85,6 +86,9 @@ def audit_diff(places: Locations, ledger: Ledger, before: int, after: int) -> di
         "partitions_gone": gone,
         "partitions_altered": altered,
         "rows_added": sum(added.values()),
+        "rows_added_erased": erased.lost(
+            ledger, {name: part for name, part in after_parts.items() if name in added}
+        ),
         **_composition(shelf, tag_name(after), list(added)),
         "raters_new": sorted(set(_weights(new)) - set(_weights(old))),
         "raters_gone": sorted(set(_weights(old)) - set(_weights(new))),

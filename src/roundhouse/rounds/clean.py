@@ -4,7 +4,8 @@ Of a round that ended, beside the last `storage.keep_rounds` and the champion's:
 
     its workspace        tags and remote hold all of it; its logs move to state/logs/rounds/NNNN
     its cache objects    where the remote has them unharmed, and no kept round uses them; and what
-                         no published round and no workspace names: tries that came to nothing
+                         no published round and no workspace names: tries that came to nothing;
+                         figures stay, so that `dvc metrics diff` compares all rounds
     its extracted model  state/models; published bytes, written there for `chat` and `rollback`
 
 A round that can still be resumed, and the remote, are never touched. One that was given up and then
@@ -143,8 +144,9 @@ def _empty_cache(places: Locations, kept: set[int]) -> tuple[int, int]:
         return 0, 0
     for doomed in places.rounds.glob(".removing-*"):
         shutil.rmtree(doomed)
-    needed, remote = set(_used(places, kept)), found[-1]
-    published = set(_used(places, set(round_tags(places.root))))
+    tags = set(round_tags(places.root))
+    needed, remote = {*_used(places, kept), *_figures(places, tags)}, found[-1]
+    published = set(_used(places, tags))
     cache.sweep()
     for workspace in places.rounds.glob("[0-9]*"):
         # Its list was only in a cache that is gone: what it names is gone too.
@@ -172,6 +174,17 @@ def _used(places: Locations, kept: set[int]) -> Iterator[str]:
     for number in sorted(kept & set(round_tags(places.root))):
         yield from objects.folders(places.root, tag_name(number)).values()
         yield from objects.published(places, tag_name(number)).values()
+
+
+def _figures(places: Locations, numbers: set[int]) -> Iterator[str]:
+    """What `dvc metrics diff` reads of rounds: some kilobytes each."""
+    for number in sorted(numbers):
+        for folder, md5 in objects.folders(places.root, tag_name(number)).items():
+            if folder.startswith("out/"):
+                yield md5
+        for path, md5 in objects.published(places, tag_name(number)).items():
+            if path.endswith("/figures.json"):
+                yield md5
 
 
 def _size(folder: Path) -> int:

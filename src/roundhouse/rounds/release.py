@@ -58,9 +58,12 @@ def choose(decisions: Sequence[Decision], now: Champion | None, number: int | No
         current = now.round if now else None
         found = [one for one in released if one.model_round == number != current]
     if not found:
-        wanted = (
-            f"round {number} was never the champion, or is it now" if number else "no earlier one"
-        )
+        if number is None:
+            wanted = "no earlier champion"
+        elif now and number == now.round:
+            wanted = f"round {number} is the champion"
+        else:
+            wanted = f"round {number} was never the champion"
         raise UsageError(f"nothing to put back: {wanted}; see `roundhouse rounds`")
     return found[-1]
 

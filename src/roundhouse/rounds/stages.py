@@ -60,7 +60,7 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
         process = subprocess.Popen(
             dvc.command("repro", "--single-item", stage),
             cwd=workspace,
-            env=dvc.process_environment(workspace, root),
+            env=dvc.process_environment(workspace, root) | {processes.OWNER: processes.owner()},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
