@@ -35,6 +35,7 @@ def test_a_stage_and_all_that_it_started_end_with_the_flow() -> None:
     assert all(processes.birth(pid) for pid in started)
     flow.kill()
     flow.wait()
+    flow.stdout.close()
     until = time.monotonic() + 20
     while any(processes.birth(pid) for pid in started):
         assert time.monotonic() < until, "left alone"
