@@ -9,7 +9,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 #: Environment variable whose value marks everything that one `roundhouse up` has started.
 MARK = "ROUNDHOUSE_UP"
@@ -42,6 +44,23 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+@contextmanager
+def killed_on_error(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """Kills our child's group, and waits for it, where an error or a signal leaves the block.
+
+    Whoever waits for it holds a lock that says that nobody is at work.
+
+    Args:
+        process: our child, started in a session of its own.
+    """
+    try:
+        yield
+    except BaseException:
+        kill_group(process.pid)
+        process.wait()
+        raise
 
 
 def children(parent: int) -> list[int]:
