@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
 
 from roundhouse import processes
+from roundhouse.errors import RemoteError
+from roundhouse.locations import Locations
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import dvc
 
@@ -18,6 +21,15 @@ STAGE = """
 stages:
   long:
     cmd: touch runs && sleep 600
+"""
+
+#: A blank in the host's name, as no address may have it; what is raised repeats the address.
+UNREACHABLE = """
+[core]
+    remote = away
+['remote "away"']
+    url = s3://bucket/path
+    endpointurl = http://me:geheim@ho st/
 """
 
 CALL = """
@@ -54,3 +66,12 @@ def test_an_interrupt_ends_dvc_and_what_it_runs(tmp_path: Path, number: signal.S
     finally:
         processes.sweep(mark, variable=ROUND_MARK)
         caller.communicate()
+
+
+def test_a_remote_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    pytest.importorskip("dvc_s3", reason="the s3 extra is not installed")
+    dvc.dvc("init", "--no-scm", "--quiet", workspace=tmp_path, root=tmp_path)
+    (tmp_path / ".dvc" / "config").write_text(UNREACHABLE, encoding="utf-8")
+    with pytest.raises(RemoteError, match=r"remote away .* cannot be opened: .*ho st") as caught:
+        dvc.stores(Locations(tmp_path))
+    assert "geheim" not in "".join(traceback.format_exception(caught.value))

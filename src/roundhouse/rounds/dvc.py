@@ -121,9 +121,10 @@ def _remote(settings: Path, name: str) -> Store:
     # A wrong option, missing credentials or a missing driver: each has errors of its own.
     except Exception as error:
         reason = " ".join(str(error).split())
+        # A traceback would show the error itself, with passwords that ours leaves out.
         raise RemoteError(
             f"the DVC remote {name} in {settings} cannot be opened: {reason}"
-        ) from error
+        ) from None
 
 
 def _read(*files: Path) -> configparser.ConfigParser:
