@@ -111,6 +111,8 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that `nohup` started ignore it, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
@@ -276,6 +278,22 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     out, err = up.communicate(timeout=90)
     assert up.returncode == 0, (out, err)
     assert list(processes.marked(mark)) == []
+
+
+def test_the_end_of_its_terminal_ends_everything(root: Path) -> None:
+    up = start(root, free_ports(), cron="")
+    assert up.stdout is not None
+    assert up.stdout.readline().startswith("Prefect"), up.communicate()
+    mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
+    assert list(processes.marked(mark))
+    # As after `up | tee log`, whose `tee` the Ctrl-C ended: nobody reads what `up` says any more.
+    up.stdout.close()
+    up.send_signal(signal.SIGHUP)
+    assert up.stderr is not None
+    assert (up.wait(90), up.stderr.read()) == (0, "")
+    up.stderr.close()
+    assert list(processes.marked(mark)) == []
+    assert not (root / UP_FILE).exists()
 
 
 def test_a_wrong_schedule_is_said_before_anything_starts(root: Path) -> None:

@@ -63,6 +63,14 @@ def killed_on_error(process: "subprocess.Popen[Any]") -> Iterator[None]:
         raise
 
 
+def end_signals() -> list[signal.Signals]:
+    """The signals that ask this process to end: SIGHUP, too, unless `nohup` had it ignored."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
+
+
 def children(parent: int) -> list[int]:
     """The processes that a process has started itself and that still run."""
     found = []

@@ -97,7 +97,7 @@ class Service:
 
 
 def up(root: Path, plan: Plan, say: Callable[[str], None] | None = None) -> int:
-    """Runs until Ctrl-C or SIGTERM; returns 0.
+    """Runs until Ctrl-C, SIGTERM, or the end of its terminal; returns 0.
 
     Args:
         root: the checkout.
@@ -359,11 +359,11 @@ def _end_leftovers(root: Path) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; the handlers before are put back."""
+    """An event that a signal to end sets; the handlers before are put back."""
     stopped = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in processes.end_signals()
     }
     try:
         yield stopped
@@ -373,5 +373,10 @@ def _stop_signals() -> Iterator[threading.Event]:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Prints for whoever still reads: a terminal that is closed, or a pipe, stops no service."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError:
+        # What it could not write it would try again, and fail, at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
