@@ -20,6 +20,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 from roundhouse import jsonl, processes
@@ -322,7 +323,8 @@ def _answers(url: str, good: Callable[[bytes], bool] = bool) -> Callable[[], boo
         try:
             with opener.open(url, timeout=5) as answer:
                 return good(answer.read())
-        except OSError:
+        # A server that is just dying answers by halves.
+        except (OSError, HTTPException, ValueError):
             return False
 
     return ready
