@@ -21,7 +21,7 @@ from roundhouse.report.card import shortened
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, transfer, workspace
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.decide import DECISION_FILE, MODEL
+from roundhouse.rounds.decide import MODEL
 from roundhouse.rounds.git import show
 from roundhouse.rounds.release import answers_as_published, show_champion
 from roundhouse.tracking import Tracker
@@ -92,7 +92,7 @@ def _push(this: Round) -> None:
 
 def _tagged(this: Round, decision: Decision) -> Decision | None:
     """The decision that the round's tag made public, if any; a repeat must be bound to it."""
-    text = show(this.places.root, this.tag, DECISION_FILE)
+    text = show(this.places.root, this.tag, workspace.DECISION_FILE)
     if text is None:
         return None
     tagged = Decision.from_record(json.loads(text))
