@@ -3,17 +3,20 @@
 import io
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from roundhouse import jsonl
+from roundhouse.errors import OvertakenError
+from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import mend, picture, snapshot
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.chronicle import Chronicle
-from roundhouse.rounds.lock import owned
+from roundhouse.rounds.lock import owned, who
 from roundhouse.rounds.progress import Progress
 
 
@@ -67,6 +70,22 @@ def test_what_a_dead_round_left_is_ended_when_nobody_works_on_it(
         assert mend.end_dead(second.places, tracker) == []
     assert mend.end_dead(second.places, tracker) == [run]
     assert tracker.running() == {}
+
+
+def test_an_overtaken_process_leaves_the_runs_to_who_took_over(second: Round) -> None:
+    with (
+        second.ledger.owned(who("the first")),
+        pytest.raises(OvertakenError),
+        Chronicle(second, Progress(io.StringIO())) as chronicle,
+    ):
+        assert chronicle.sender.wait(60) == []
+        url = second.places.ledger_url
+        with Ledger.open(url, expected=True) as other, other.owned(who("the second")):
+            closed(replace(second, ledger=other), io.StringIO())
+        second.ledger.require_owner()
+    uri = second.places.tracking_uri
+    (run,) = MlflowClient(uri, uri).search_runs(["1"])
+    assert (run.info.status, run.data.tags.get("roundhouse.ended")) == ("FINISHED", None)
 
 
 def test_the_alias_follows_the_ledger(second: Round, tmp_path: Path) -> None:

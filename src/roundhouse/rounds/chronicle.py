@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from roundhouse import failpoints, jsonl
-from roundhouse.errors import Blocked, RoundhouseError, TrackingError
+from roundhouse.errors import Blocked, OvertakenError, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import picture, stages
 from roundhouse.rounds import record as record_module
@@ -74,7 +74,8 @@ class Chronicle:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and not self._closed:
+        # Whoever has overtaken this process may have published the round: its runs are theirs.
+        if error is not None and not self._closed and not isinstance(error, OvertakenError):
             # Another error's text may quote a row.
             reason = str(error) if isinstance(error, RoundhouseError) else type(error).__name__
             for stage in {self._stage, ""}:
