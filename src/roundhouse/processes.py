@@ -64,11 +64,9 @@ def killed_on_error(process: "subprocess.Popen[Any]") -> Iterator[None]:
 
 
 def end_signals() -> list[signal.Signals]:
-    """The signals that ask this process to end: SIGHUP, too, unless `nohup` had it ignored."""
-    found = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
+    """What asks this process to end, beside Ctrl-C; not a SIGHUP that `nohup` has it ignore."""
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGHUP] if hangs_up else [signal.SIGTERM]
 
 
 def children(parent: int) -> list[int]:

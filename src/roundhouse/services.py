@@ -365,7 +365,7 @@ def _stop_signals() -> Iterator[threading.Event]:
     stopped = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stopped.set())
-        for number in processes.end_signals()
+        for number in (signal.SIGINT, *processes.end_signals())
     }
     try:
         yield stopped
