@@ -81,7 +81,7 @@ def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, s
     data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
     tracker.finish_stage(stage, folder, cached=False, data=data)
     version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
-    tracker.decided(f"m{number}", version, "promoted")
+    tracker.show_decisions({(number, version): "promoted"})
     assert tracker.show_champion(f"m{number}", version)
     late = {"commit": "abc123"}
     tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0}, late)
@@ -261,7 +261,7 @@ def test_a_version_is_tagged_with_what_the_ledger_decided(
 ) -> None:
     run, _, version = whole_round(tracker, folder, 7)
     assert client.get_model_version("m7", version).tags["roundhouse.decision"] == "promoted"
-    tracker.decided("m7", version, "held")
+    tracker.show_decisions({(7, version): "held", (8, version): "promoted", (7, "9"): "promoted"})
     assert client.get_model_version("m7", version).tags["roundhouse.decision"] == "held"
     truth = {"simulation/win_rate/reference": 0.75}
     tracker.finish_round(run, folder, "held", ["win-rate"], simulation=truth)

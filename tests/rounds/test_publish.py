@@ -29,7 +29,7 @@ class Registry(Tracker):
     ) -> str:
         return "2"
 
-    def decided(self, name: str, version: str, decision: str) -> None:
+    def show_decisions(self, made: Mapping[tuple[int, str], str]) -> None:
         return
 
     def show_champion(self, name: str, version: str) -> bool:

@@ -23,7 +23,7 @@ from roundhouse.rounds import record, transfer, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import MODEL
 from roundhouse.rounds.git import show
-from roundhouse.rounds.release import answers_as_published, show_champion
+from roundhouse.rounds.release import answers_as_published, show_champion, show_decisions
 from roundhouse.tracking import Tracker
 
 CHAMPION_CHANGED = "champion-changed"
@@ -75,7 +75,7 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     failpoints.hit("publish.settled")
     with suppress(TrackingError):
         # The next round and `up` put the picture right; the decision is made.
-        tracker.decided(this.settings.publish.model_name, version, published.outcome)
+        show_decisions(this.ledger, tracker)
         show_champion(this.places, this.ledger, tracker)
     return published
 
