@@ -401,7 +401,7 @@ from roundhouse.tracking.connection import make_store
 database = Path({str(database)!r})
 def die():
     # In the midst of the migrations.
-    while not any(path.stat().st_size > 100_000 for path in database.parent.glob(".*")):
+    while not any(path.stat().st_size > 100_000 for path in database.parent.glob(".*[0-9]")):
         time.sleep(0.001)
     os.kill(os.getpid(), 9)
 threading.Thread(target=die, daemon=True).start()
@@ -411,7 +411,7 @@ make_store(database)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not database.exists()
     # It can die with a journal open, or between two.
-    left = next(database.parent.glob(".*"))
+    left = next(database.parent.glob(".*[0-9]"))
     left.with_name(f"{left.name}-journal").touch()
     assert Tracker(f"sqlite:///{database}", LEDGER).round_run(1, {}, {})
     assert [path.name for path in database.parent.iterdir()] == [database.name]
