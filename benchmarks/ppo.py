@@ -31,7 +31,7 @@ from transformers import (
 from transformers.utils import logging
 
 from roundhouse import params
-from roundhouse.learn import optimizers, ppo
+from roundhouse.learn import models, optimizers, ppo
 from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
@@ -134,12 +134,12 @@ def ours(folder: Path, changes: list[str], result: Path) -> None:
     meter = Meter()
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     optimizers.start(case["seed"], case["threads"])
-    policy = AutoModelForCausalLM.from_pretrained(folder / "policy").eval()
-    scorer = AutoModelForSequenceClassification.from_pretrained(folder / "reward", num_labels=1)
+    policy = models.load_weights(AutoModelForCausalLM, folder / "policy")
+    scorer = models.load_weights(AutoModelForSequenceClassification, folder / "reward")
     task = ppo.Task(
         case["prompts"],
         copy.deepcopy(policy),
-        head(scorer.eval()),
+        head(scorer),
         EOS,
         PAD,
         case["limit"],

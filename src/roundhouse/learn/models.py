@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 from roundhouse import failpoints, model_folder
 from roundhouse.errors import ModelError
-from roundhouse.learn import packing, rl
+from roundhouse.learn import norms, packing, rl
 from roundhouse.learn.text import Batch
 from roundhouse.learn.tokenizer import prepare, word_level
 from roundhouse.settings import ModelSettings, ScratchModel
@@ -202,6 +202,7 @@ def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
 def _ready(model: Any) -> PreTrainedModel:
     """On its device, dropout off: a policy with dropout is another one in each of its passes."""
     placed: PreTrainedModel = model.to(device()).eval()
+    norms.install(placed)
     return placed
 
 

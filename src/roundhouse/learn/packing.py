@@ -101,6 +101,13 @@ def run(model: PreTrainedModel, packed: Line, **more: Any) -> Any:
     )
 
 
+def full_attention(model: PreTrainedModel) -> bool:
+    """Whether every layer is attention to all that stands before, as far as it is configured."""
+    layers = getattr(model.config, "layer_types", None) or []
+    windows = getattr(model.config, "sliding_window", None)
+    return windows is None and all(layer == "full_attention" for layer in layers)
+
+
 def fits(model: PreTrainedModel) -> bool:
     """Whether the model gives the same states in line as in a padded batch; tried once.
 
@@ -116,12 +123,10 @@ _FITS: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 @torch.no_grad()
 def _tried(model: PreTrainedModel) -> bool:
-    layers = getattr(model.config, "layer_types", None) or ["full_attention"]
     if (
         not getattr(model, "_supports_attention_backend", False)
         or model.config._attn_implementation not in ("sdpa", ATTENTION)
-        or any(layer != "full_attention" for layer in layers)
-        or getattr(model.config, "sliding_window", None) is not None
+        or not full_attention(model)
     ):
         return False
     body: PreTrainedModel = model.base_model  # type: ignore[assignment]

@@ -154,7 +154,7 @@ def begin(policy: PreTrainedModel, task: Task) -> State:
     return State(
         policy,
         critic,
-        optimizers.Optimizers([Adam(groups, eps=1e-5)], updates, 0.0),
+        optimizers.Optimizers([Adam(groups, eps=1e-5, fused=True)], updates, 0.0),
         torch.Generator(policy.device).manual_seed(task.seed),
         rl.KlController(block.kl_coef, block.kl_target, block.kl_horizon),
         Watch(block.alarms),
