@@ -72,7 +72,15 @@ def test_the_layout_holds_each_token_once_and_shared_prompts_once() -> None:
 def test_a_batch_of_one_length_is_one_group_without_padding() -> None:
     packed = packing.line(text.collate([[5, 6], [7, 8]], [[9, 9], [4, 2]], 0))
     assert packed.groups == [(2, 4)]
+    assert packed.full
     assert not len(packed.idle)
+
+
+def test_a_full_line_gives_the_same_as_its_rows(model: PreTrainedModel) -> None:
+    full = text.collate([[5, 6], [7, 8]], [[9, 9], [4, 2]], 0)
+    with torch.no_grad():
+        found = models.response_logprobs(model, full, 1.0)
+        torch.testing.assert_close(found, padded_logprobs(model, full), atol=1e-5, rtol=1e-5)
 
 
 def test_logprobs_and_gradients_are_those_of_the_padded_batch(model: PreTrainedModel) -> None:

@@ -37,6 +37,7 @@ class Line(NamedTuple):
         idle: cells whose result nobody reads: padding, and a shared prompt again.
         again: cells that hold a token which has its home elsewhere.
         states: [B, R + 1] the token before each response token, and the last one.
+        full: the cells are the line itself: rows of one length, no prompt shared.
     """
 
     tokens: Tensor
@@ -47,6 +48,7 @@ class Line(NamedTuple):
     idle: Tensor
     again: Tensor
     states: Tensor
+    full: bool
 
 
 def line(batch: Batch) -> Line:
@@ -83,6 +85,7 @@ def line(batch: Batch) -> Line:
         idle=(~speaks).nonzero()[:, 0],
         again=(torch.cat(is_real) & ~speaks).nonzero()[:, 0],
         states=number.gather(1, prompt - 1 + steps),
+        full=len(groups) == 1 and bool(speaks.all()),
     )
 
 
@@ -162,7 +165,7 @@ def _attend(
     if packed is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **more)
     sizes = [rows * columns for rows, columns in packed.groups]
-    parts = [_ToCells.apply(part.transpose(1, 2)[0], packed) for part in (query, key, value)]
+    parts = [_to_cells(part.transpose(1, 2)[0], packed) for part in (query, key, value)]
     split = [part.split(sizes) if len(sizes) > 1 else (part,) for part in parts]
     results = []
     for group, *cells in zip(packed.groups, *split, strict=True):
@@ -170,7 +173,12 @@ def _attend(
         result, _ = sdpa_attention_forward(module, *rows, None, **more)
         results.append(result.flatten(0, 1))
     whole = torch.cat(results) if len(results) > 1 else results[0]
-    return _FromCells.apply(whole, packed)[None], None
+    return (whole if packed.full else _FromCells.apply(whole, packed))[None], None
+
+
+def _to_cells(given: Tensor, packed: Line) -> Tensor:
+    cells: Tensor = given if packed.full else _ToCells.apply(given, packed)
+    return cells
 
 
 class _ToCells(torch.autograd.Function):
