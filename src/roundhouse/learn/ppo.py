@@ -299,6 +299,8 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
     actions = batch.action_mask
     new = models.response_logprobs(state.policy, batch, block.temperature)
     policy = rl.policy_loss(new, rollout.logprobs, rollout.advantages, actions, block.clip)
+    # Backward at once: what one model keeps for it is freed before the other runs.
+    policy.loss.backward()  # type: ignore[no-untyped-call]
     value = rl.value_loss(
         state.critic.values(batch),
         rollout.values,
@@ -306,7 +308,7 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
         rl.value_mask(batch.lengths, actions.shape[1]),
         block.value_clip,
     )
-    (policy.loss + block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
+    (block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
     figures = {
         "policy_loss": policy.loss.item(),
         "value_loss": value.loss.item(),
