@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from roundhouse import processes
+from roundhouse import processes, services
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
@@ -111,6 +112,8 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that `nohup` started ignore it, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
@@ -278,11 +281,51 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     assert list(processes.marked(mark)) == []
 
 
+def test_the_end_of_its_terminal_ends_everything(root: Path) -> None:
+    up = start(root, free_ports(), cron="")
+    assert up.stdout is not None
+    assert up.stdout.readline().startswith("Prefect"), up.communicate()
+    mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
+    assert list(processes.marked(mark))
+    # As after `up | tee log`, whose `tee` the Ctrl-C ended: nobody reads what `up` says any more.
+    up.stdout.close()
+    up.send_signal(signal.SIGHUP)
+    assert up.stderr is not None
+    assert (up.wait(90), up.stderr.read()) == (0, "")
+    up.stderr.close()
+    assert list(processes.marked(mark)) == []
+    assert not (root / UP_FILE).exists()
+
+
 def test_a_wrong_schedule_is_said_before_anything_starts(root: Path) -> None:
     up = start(root, free_ports(), "every monday")
     _, err = up.communicate(timeout=60)
     assert err == 'UsageError: --cron "every monday": five fields are wanted, such as "0 2 * * 1"\n'
     assert not (root / "state" / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no HTTP\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nha",
+        b"HTTP/1.1 200 OK\r\n\r\n{",
+    ],
+)
+def test_a_server_that_answers_by_halves_is_not_ready(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = server.getsockname()[1]
+        assert not services._answers(f"http://127.0.0.1:{port}/api", services._is_served)()
+        thread.join()
 
 
 def test_what_a_killed_up_left_is_ended_by_the_next(root: Path) -> None:

@@ -81,7 +81,7 @@ def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, s
     data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
     tracker.finish_stage(stage, folder, cached=False, data=data)
     version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
-    tracker.decided(f"m{number}", version, "promoted")
+    tracker.show_decisions({(number, version): "promoted"})
     assert tracker.show_champion(f"m{number}", version)
     late = {"commit": "abc123"}
     tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0}, late)
@@ -261,7 +261,7 @@ def test_a_version_is_tagged_with_what_the_ledger_decided(
 ) -> None:
     run, _, version = whole_round(tracker, folder, 7)
     assert client.get_model_version("m7", version).tags["roundhouse.decision"] == "promoted"
-    tracker.decided("m7", version, "held")
+    tracker.show_decisions({(7, version): "held", (8, version): "promoted", (7, "9"): "promoted"})
     assert client.get_model_version("m7", version).tags["roundhouse.decision"] == "held"
     truth = {"simulation/win_rate/reference": 0.75}
     tracker.finish_round(run, folder, "held", ["win-rate"], simulation=truth)
@@ -401,7 +401,7 @@ from roundhouse.tracking.connection import make_store
 database = Path({str(database)!r})
 def die():
     # In the midst of the migrations.
-    while not any(path.stat().st_size > 100_000 for path in database.parent.glob(".*")):
+    while not any(path.stat().st_size > 100_000 for path in database.parent.glob(".*[0-9]")):
         time.sleep(0.001)
     os.kill(os.getpid(), 9)
 threading.Thread(target=die, daemon=True).start()
@@ -411,7 +411,7 @@ make_store(database)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not database.exists()
     # It can die with a journal open, or between two.
-    left = next(database.parent.glob(".*"))
+    left = next(database.parent.glob(".*[0-9]"))
     left.with_name(f"{left.name}-journal").touch()
     assert Tracker(f"sqlite:///{database}", LEDGER).round_run(1, {}, {})
     assert [path.name for path in database.parent.iterdir()] == [database.name]

@@ -10,7 +10,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 #: Environment variable whose value marks everything that one `roundhouse up` has started.
 MARK = "ROUNDHOUSE_UP"
@@ -45,6 +47,29 @@ def kill_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+@contextmanager
+def killed_on_error(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """Kills our child's group, and waits for it, where an error or a signal leaves the block.
+
+    Whoever waits for it holds a lock that says that nobody is at work.
+
+    Args:
+        process: our child, started in a session of its own.
+    """
+    try:
+        yield
+    except BaseException:
+        kill_group(process.pid)
+        process.wait()
+        raise
+
+
+def end_signals() -> list[signal.Signals]:
+    """What asks this process to end, beside Ctrl-C; not a SIGHUP that `nohup` has it ignore."""
+    hangs_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGHUP] if hangs_up else [signal.SIGTERM]
 
 
 def children(parent: int) -> list[int]:

@@ -20,6 +20,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 from roundhouse import jsonl, processes
@@ -97,7 +98,7 @@ class Service:
 
 
 def up(root: Path, plan: Plan, say: Callable[[str], None] | None = None) -> int:
-    """Runs until Ctrl-C or SIGTERM; returns 0.
+    """Runs until Ctrl-C, SIGTERM, or the end of its terminal; returns 0.
 
     Args:
         root: the checkout.
@@ -322,7 +323,8 @@ def _answers(url: str, good: Callable[[bytes], bool] = bool) -> Callable[[], boo
         try:
             with opener.open(url, timeout=5) as answer:
                 return good(answer.read())
-        except OSError:
+        # A server that is just dying answers by halves.
+        except (OSError, HTTPException, ValueError):
             return False
 
     return ready
@@ -359,11 +361,11 @@ def _end_leftovers(root: Path) -> None:
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; the handlers before are put back."""
+    """An event that a signal to end sets; the handlers before are put back."""
     stopped = threading.Event()
     before = {
         number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, *processes.end_signals())
     }
     try:
         yield stopped
@@ -373,5 +375,10 @@ def _stop_signals() -> Iterator[threading.Event]:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """Prints for whoever still reads: a terminal that is closed, or a pipe, stops no service."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError:
+        # What it could not write it would try again, and fail, at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -325,7 +325,7 @@ class ScheduleSettings(Block):
     min_feedback: WholeNumber
     """Fewest new rows in the ledger; with fewer the scheduled round is skipped."""
     max_tries: Count
-    """How often the schedule takes up a round that did not end, before it starts a new one."""
+    """How often the schedule takes up a round that was not decided, before it starts a new one."""
 
 
 class CheckpointSettings(Block):

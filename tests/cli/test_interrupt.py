@@ -1,4 +1,4 @@
-"""A Ctrl-C at the terminal, and an interrupt from elsewhere, reach the round's process once."""
+"""What asks a round to end reaches it once: a Ctrl-C, a signal, the end of its terminal."""
 
 import os
 import pty
@@ -8,12 +8,15 @@ import sys
 import time
 from pathlib import Path
 
-#: Notes each interrupt, ends at the first and takes its time about it.
+import pytest
+
+#: Notes each request to end, ends at the first and takes its time about it.
 ROUND = """
 import signal, sys, time
 from pathlib import Path
 noted = Path(sys.argv[1])
 signal.signal(signal.SIGINT, lambda *_: noted.open("a").write("x"))
+signal.signal(signal.SIGTERM, lambda *_: noted.open("a").write("t"))
 noted.touch()
 while not noted.read_text():
     time.sleep(0.05)
@@ -29,13 +32,16 @@ sys.exit(run_apart(command, Path.cwd(), dict(os.environ)))
 """
 
 
-def start(noted: Path, terminal: int | None = None) -> "subprocess.Popen[bytes]":
-    """The command, on a terminal of its own or on none."""
+def start(
+    noted: Path, terminal: int | None = None, hangs_up: bool = True
+) -> "subprocess.Popen[bytes]":
+    """The command, on a terminal of its own or on none; `nohup` has it not hang up."""
 
     def take_terminal() -> None:
         os.setsid()
         # Tests that were started in the background ignore it, and so would their children.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if hangs_up else signal.SIG_IGN)
         if terminal is not None:
             # Opening makes it the controlling terminal of the new session.
             os.close(os.open(os.ttyname(terminal), os.O_RDWR))
@@ -69,3 +75,17 @@ def test_from_a_script(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert (tmp_path / "noted").read_text(encoding="utf-8") == "x"
+
+
+@pytest.mark.parametrize("hangs_up", [True, False])
+def test_the_end_of_its_terminal(tmp_path: Path, hangs_up: bool) -> None:
+    ours, theirs = pty.openpty()
+    process = start(tmp_path / "noted", theirs, hangs_up)
+    os.close(theirs)
+    os.close(ours)
+    if not hangs_up:
+        time.sleep(3)
+        assert process.poll() is None, "`nohup` was to keep it"
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert (tmp_path / "noted").read_text(encoding="utf-8") == "t"

@@ -177,6 +177,7 @@ class Team:
             "/tmp/prefect": str(
                 self.folder / "home" / "prefect" / (checkout.name if checkout else "-")
             ),
+            "/var/lib/roundhouse/prefect": str(self.folder / "home" / "prefect" / "server"),
             "/srv/roundhouse/checkout": str(checkout),
         }.items():
             value = value.replace(name, there)

@@ -45,6 +45,19 @@ def test_containers_get_the_environment_that_local_rounds_get(compose: dict[str,
         assert code.items() <= compose["services"][name]["environment"].items()
 
 
+def test_the_leases_of_runs_outlive_the_prefect_server(compose: dict[str, Any]) -> None:
+    service = compose["services"]["prefect"]
+    home = Path(service["environment"]["PREFECT_HOME"])
+    volumes = dict(each.split(":") for each in service["volumes"])
+    kept = [Path(path) for name, path in volumes.items() if name in compose["volumes"]]
+    # Prefect makes its own folder, but not the folders above it.
+    assert home.parent in kept
+    # A new volume gets the owner that the folder has in the image.
+    text = (INFRA / "Containerfile").read_text(encoding="utf-8")
+    made = re.findall(r"^RUN install -d -o roundhouse -g roundhouse (.+)$", text, re.MULTILINE)
+    assert str(home.parent) in made[0].split()
+
+
 def test_no_secret_has_a_default() -> None:
     text = (INFRA / "compose.yaml").read_text(encoding="utf-8")
     used = re.findall(r"\$\{(\w+)(.*?)\}", text)

@@ -178,6 +178,17 @@ def test_containers_get_what_compose_gives_them() -> None:
         assert container["image"] == compose[name]["image"]
 
 
+def test_the_leases_of_runs_outlive_the_prefect_server() -> None:
+    pod = dict(_pods())["prefect"]["spec"]
+    (container,) = pod["containers"]
+    home = Path(_variables(container)["PREFECT_HOME"])
+    (mount,) = (m for m in container["volumeMounts"] if Path(m["mountPath"]) == home.parent)
+    (volume,) = (each for each in pod["volumes"] if each["name"] == mount["name"])
+    claims = [m["metadata"]["name"] for m in _manifests() if m["kind"] == "PersistentVolumeClaim"]
+    assert volume["persistentVolumeClaim"]["claimName"] in claims
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+
+
 def test_pods_may_reach_what_their_settings_name_and_nothing_else() -> None:
     policies = [each for each in _manifests() if each["kind"] == "NetworkPolicy"]
     (closed,) = (each["spec"] for each in policies if each["metadata"]["name"] == "nothing")

@@ -38,7 +38,7 @@ def test_dropout_is_off(policy: Policy, tmp_path: Path) -> None:
 def test_logits_are_made_for_the_response_alone(policy: Policy) -> None:
     batch = text.collate([[5, 6, 7], [5]], [[8, 9], [9, 8, 7]], 0)
     with torch.no_grad():
-        found = models.response_logits(policy.model, batch)
+        found = models.padded_logits(policy.model, batch)
         full = policy.model(
             input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions
         ).logits
@@ -49,7 +49,7 @@ def test_logits_are_made_for_the_response_alone(policy: Policy) -> None:
 def test_the_temperature_divides_every_logprob(policy: Policy) -> None:
     batch = text.collate([[5, 6]], [[8, 9]], 0)
     with torch.no_grad():
-        logits = models.response_logits(policy.model, batch)
+        logits = models.padded_logits(policy.model, batch)
         found = models.response_logprobs(policy.model, batch, 0.5)
     assert torch.equal(found, rl.logprobs(logits, batch.responses, 0.5))
     assert not torch.allclose(found, rl.logprobs(logits, batch.responses, 1.0))

@@ -69,7 +69,7 @@ def test_greedy_takes_the_likeliest_token(policy: Policy) -> None:
     answers = draw(policy, PROMPTS, 0.0)
     batch = text.collate(PROMPTS, answers.as_lists(), PAD)
     with torch.no_grad():
-        best = models.response_logits(policy.model, batch).argmax(dim=-1)
+        best = models.padded_logits(policy.model, batch).argmax(dim=-1)
     assert torch.equal(best[batch.action_mask], batch.responses[batch.action_mask])
 
 
@@ -93,7 +93,7 @@ def test_first_tokens_come_as_often_as_the_model_says(policy: Policy) -> None:
             generator=torch.Generator().manual_seed(1),
         )
         batch = text.collate([[5, 7]], [[0]], PAD)
-        expected = (models.response_logits(policy.model, batch)[0, 0] / 0.8).softmax(dim=-1)
+        expected = (models.padded_logits(policy.model, batch)[0, 0] / 0.8).softmax(dim=-1)
     seen = Counter(answers.tokens[:, 0].tolist())
     for token, chance in enumerate(expected.tolist()):
         spread = math.sqrt(count * chance * (1 - chance))

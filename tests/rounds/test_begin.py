@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from roundhouse import jsonl
 from roundhouse.errors import BusyError, CheckoutError, OvertakenError, SettingsError
+from roundhouse.gate import Decision
 from roundhouse.rounds import begin, git
 from roundhouse.rounds.begin import Request, Round, Skipped
+from roundhouse.rounds.workspace import DECISION_FILE
 from tests.rounds.conftest import snapshot_and_publish
 
 
@@ -31,6 +34,24 @@ def test_a_skipped_round_leaves_a_reason_and_takes_no_number(second: Round) -> N
         begin.skip_busy(Request(root, finish=True), OvertakenError("taken over"))
     assert [reason for _, reason in second.ledger.skips()] == [str(skipped.value), str(busy)]
     assert len(second.ledger.rounds()) == before
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_a_round_that_was_decided_is_never_given_up(second: Round, decided: bool) -> None:
+    """The remote may be away for longer than `schedule.max_tries` runs of the schedule."""
+    root, ledger = second.places.root, second.ledger
+    ledger.finish_round(1, state="published")
+    with begin.open_round(Request(root)) as left:
+        pass
+    if decided:
+        outcome = Decision("promoted", (), {"model": "a" * 64})
+        jsonl.write_json(left.workspace / DECISION_FILE, outcome.record())
+    for _ in range(left.settings.schedule.max_tries):
+        ledger.try_round(left.number)
+    with begin.open_round(Request(root, finish=True)) as this:
+        assert this.number == (left.number if decided else left.number + 1)
+    states = {row.number: row.state for row in ledger.rounds()}
+    assert states[left.number] == ("open" if decided else "abandoned")
 
 
 def test_prompts_may_not_change_sides_between_rounds(second: Round) -> None:

@@ -3,18 +3,22 @@
 import io
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from roundhouse import jsonl
+from roundhouse.errors import OvertakenError
+from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import mend, picture, snapshot
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.chronicle import Chronicle
-from roundhouse.rounds.lock import owned
+from roundhouse.rounds.lock import owned, who
 from roundhouse.rounds.progress import Progress
+from roundhouse.tracking import Tracker
 
 
 def closed(this: Round, said: io.StringIO) -> None:
@@ -69,14 +73,48 @@ def test_what_a_dead_round_left_is_ended_when_nobody_works_on_it(
     assert tracker.running() == {}
 
 
-def test_the_alias_follows_the_ledger(second: Round, tmp_path: Path) -> None:
+def test_an_overtaken_process_leaves_the_runs_to_who_took_over(second: Round) -> None:
+    with (
+        second.ledger.owned(who("the first")),
+        pytest.raises(OvertakenError),
+        Chronicle(second, Progress(io.StringIO())) as chronicle,
+    ):
+        assert chronicle.sender.wait(60) == []
+        url = second.places.ledger_url
+        with Ledger.open(url, expected=True) as other, other.owned(who("the second")):
+            closed(replace(second, ledger=other), io.StringIO())
+        second.ledger.require_owner()
+    uri = second.places.tracking_uri
+    (run,) = MlflowClient(uri, uri).search_runs(["1"])
+    assert (run.info.status, run.data.tags.get("roundhouse.ended")) == ("FINISHED", None)
+
+
+def test_a_round_says_in_mlflow_what_earlier_ones_could_not(second: Round, tmp_path: Path) -> None:
+    """Of both versions, not of the last one alone."""
     tracker = picture.open_tracker(second.places, second.ledger)
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
-    versions = [
-        tracker.register(tracker.round_run(number, {}, {}), tmp_path / "model", "roundhouse", {})
+    versions = _registered(tracker, tmp_path)
+    second.ledger.settle(1, True, versions[0], "a" * 64, expected=None)
+    second.ledger.settle(2, False, versions[1], "b" * 64, expected=1)
+    with Chronicle(second, Progress(io.StringIO())) as chronicle:
+        assert chronicle.sender.wait(60) == []
+    uri = second.places.tracking_uri
+    shown = [MlflowClient(uri, uri).get_model_version("roundhouse", one) for one in versions]
+    assert [one.tags["roundhouse.decision"] for one in shown] == ["promoted", "held"]
+
+
+def _registered(tracker: Tracker, folder: Path) -> list[str]:
+    """A version of round 1 and one of round 2."""
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{}", encoding="utf-8")
+    return [
+        tracker.register(tracker.round_run(number, {}, {}), folder / "model", "roundhouse", {})
         for number in (1, 2)
     ]
+
+
+def test_the_alias_follows_the_ledger(second: Round, tmp_path: Path) -> None:
+    tracker = picture.open_tracker(second.places, second.ledger)
+    versions = _registered(tracker, tmp_path)
     second.ledger.settle(1, True, versions[0], "a" * 64, expected=None)
     tracker.show_champion("roundhouse", versions[1])
     mend.mend(second.places, second.ledger, tracker)

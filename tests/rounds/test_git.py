@@ -1,9 +1,13 @@
 """Two machines that share a git remote: tags are fetched, and never replaced."""
 
+import os
+import socket
+import time
 from pathlib import Path
 
 import pytest
 
+from roundhouse import processes
 from roundhouse.errors import DataError, RemoteError, RoundhouseError
 from roundhouse.rounds.git import fetch_rounds, git, push_new_tag, round_tags
 
@@ -84,6 +88,50 @@ def test_a_remote_that_is_away_is_named_without_its_password(machines: tuple[Pat
     with pytest.raises(RemoteError, match=r"127\.0\.0\.1") as pushed:
         push_new_tag(_round(one, "a"), one, "origin", TAG)
     assert "geheim" not in f"{fetched.value} {pushed.value}"
+
+
+def test_a_remote_that_never_answers_is_not_waited_for(
+    machines: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    clone, mark = _round(one, "a"), one.parent.name
+    monkeypatch.setenv(processes.ROUND_MARK, mark)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://me:geheim@127.0.0.1:{silent.getsockname()[1]}/hub.git"
+        git("remote", "set-url", "origin", address, cwd=one)
+        started = time.monotonic()
+        with pytest.raises(RemoteError, match=r"does not answer: git fetch was ended after 2 s$"):
+            fetch_rounds(one, "origin", patience=2.0)
+        with pytest.raises(RemoteError, match=r"does not answer: git push was ended after 2 s$"):
+            push_new_tag(clone, one, "origin", TAG, patience=2.0)
+        assert time.monotonic() - started < 60
+    assert list(processes.marked(mark, processes.ROUND_MARK)) == []
+
+
+def test_ssh_neither_asks_nor_waits_unless_the_user_has_chosen_one(
+    machines: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = machines
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("ssh", "my-ssh"):
+        (programs / name).write_text(f'#!/bin/sh\necho "$0 $*" > {tmp_path}/called\nexit 255\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    for variable in ("GIT_SSH", "GIT_SSH_COMMAND"):
+        monkeypatch.delenv(variable, raising=False)
+    git("remote", "set-url", "origin", "git@localhost:hub.git", cwd=one)
+
+    def called() -> str:
+        with pytest.raises(RemoteError, match="gives no refs/tags"):
+            fetch_rounds(one, "origin")
+        return (tmp_path / "called").read_text(encoding="utf-8")
+
+    assert called().startswith(f"{programs}/ssh -o BatchMode=yes -o ConnectTimeout=20 ")
+    git("config", "core.sshCommand", "my-ssh -i key", cwd=one)
+    assert called().startswith(f"{programs}/my-ssh -i key ")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "my-ssh -i other")
+    assert called().startswith(f"{programs}/my-ssh -i other ")
 
 
 def test_what_git_says_at_length_is_cut_to_its_reason(tmp_path: Path) -> None:

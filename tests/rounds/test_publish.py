@@ -10,8 +10,9 @@ from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.gate import Decision
 from roundhouse.ledger import Round
 from roundhouse.rounds import audit, begin, snapshot
-from roundhouse.rounds.decide import DECISION_FILE, MANIFEST_FILE, MODEL
+from roundhouse.rounds.decide import MANIFEST_FILE, MODEL
 from roundhouse.rounds.publish import publish
+from roundhouse.rounds.workspace import DECISION_FILE
 from roundhouse.tracking import Tracker
 
 
@@ -28,7 +29,7 @@ class Registry(Tracker):
     ) -> str:
         return "2"
 
-    def decided(self, name: str, version: str, decision: str) -> None:
+    def show_decisions(self, made: Mapping[tuple[int, str], str]) -> None:
         return
 
     def show_champion(self, name: str, version: str) -> bool:

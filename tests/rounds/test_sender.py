@@ -83,3 +83,15 @@ def test_a_mistake_of_ours_costs_no_round(sender: Sender, warnings: list[str]) -
     sender.send("broken", lambda: 1 / 0)
     assert sender.wait(10) == ["broken"]
     assert "ZeroDivisionError" in warnings[0]
+
+
+def test_a_warning_that_nobody_can_read_stops_nothing() -> None:
+    def warn(line: str) -> None:
+        raise BrokenPipeError(line)
+
+    sender, arrived = Sender(warn), threading.Event()
+    sender.send("stage", fail)
+    sender.send("round", arrived.set)
+    assert arrived.wait(10)
+    assert sender.wait(10) == ["stage"]
+    sender.close()

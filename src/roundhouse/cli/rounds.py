@@ -19,7 +19,7 @@ from roundhouse.errors import LedgerError, NoLedgerError, RoundhouseError, Track
 from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations
 from roundhouse.params import load
-from roundhouse.processes import ROUND_MARK
+from roundhouse.processes import ROUND_MARK, end_signals
 from roundhouse.rounds import mend, picture
 from roundhouse.rounds.begin import has_history
 from roundhouse.rounds.clean import clean
@@ -171,13 +171,14 @@ def _flow_process(places: Locations, request: dict[str, Any], result: Path) -> i
 def run_apart(command: list[str], folder: Path, env: dict[str, str]) -> int:
     """Runs a command to its end and returns its code; signals reach it through us alone.
 
-    It has a session of its own: a Ctrl-C at the terminal would strike its servers too, with which
-    it says how it ended.
+    It has a session of its own: a Ctrl-C at the terminal, or the terminal's end, would strike its
+    servers too, with which it says how it ended.
     """
     process = subprocess.Popen(
         command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True
     )
-    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
+    for number in end_signals():
+        signal.signal(number, lambda *_: process.send_signal(signal.SIGTERM))
     while True:
         try:
             return process.wait()

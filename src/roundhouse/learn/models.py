@@ -25,7 +25,7 @@ from transformers.utils import logging
 
 from roundhouse import failpoints, model_folder
 from roundhouse.errors import ModelError
-from roundhouse.learn import rl
+from roundhouse.learn import norms, packing, rl
 from roundhouse.learn.text import Batch
 from roundhouse.learn.tokenizer import prepare, word_level
 from roundhouse.settings import ModelSettings, ScratchModel
@@ -181,8 +181,24 @@ def save(policy: Policy, folder: Path) -> None:
         policy.tokenizer.save_pretrained(folder)
 
 
-def response_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Logits [B, R, V] for the response's tokens, each from the state before it, and no others."""
+def response_logprobs(model: PreTrainedModel, batch: Batch, temperature: float) -> Tensor:
+    """Log-probability [B, R] of each response token at the sampling temperature; 0 after the end.
+
+    Logits are made for these tokens alone, each from the state before it.
+    """
+    counted = batch.action_mask
+    if packing.fits(model):
+        packed = packing.line(batch)
+        kept = packed.states[:, :-1][counted]
+        logits = packing.run(model, packed, logits_to_keep=kept).logits[0]
+    else:
+        logits = padded_logits(model, batch)[counted]
+    found = rl.logprobs(logits, batch.responses[counted], temperature)
+    return torch.zeros(counted.shape, device=found.device).masked_scatter(counted, found)
+
+
+def padded_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Logits [B, R, V] for each response column, from the padded batch: for any causal model."""
     first, width = batch.prompt_width - 1, batch.tokens.shape[1]
     output = model(
         input_ids=batch.tokens,
@@ -195,11 +211,6 @@ def response_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     return logits
 
 
-def response_logprobs(model: PreTrainedModel, batch: Batch, temperature: float) -> Tensor:
-    """Log-probability [B, R] of each response token at the sampling temperature."""
-    return rl.logprobs(response_logits(model, batch), batch.responses, temperature)
-
-
 def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
     """Every trained parameter once, tied ones too."""
     found = {id(p): p for model in models for p in model.parameters() if p.requires_grad}
@@ -209,6 +220,7 @@ def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:
 def _ready(model: Any) -> PreTrainedModel:
     """On its device, dropout off: a policy with dropout is another one in each of its passes."""
     placed: PreTrainedModel = model.to(device()).eval()
+    norms.install(placed)
     return placed
 
 

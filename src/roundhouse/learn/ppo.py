@@ -194,7 +194,7 @@ def begin(policy: PreTrainedModel, task: Task) -> State:
     return State(
         policy,
         critic,
-        optimizers.Optimizers([Adam(groups, eps=1e-5)], updates, 0.0),
+        optimizers.Optimizers([Adam(groups, eps=1e-5, fused=True)], updates, 0.0),
         torch.Generator(policy.device).manual_seed(task.seed),
         rl.KlController(block.kl_coef, block.kl_target, block.kl_horizon),
         Watch(block.alarms),
@@ -351,6 +351,8 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
     actions = batch.action_mask
     new = models.response_logprobs(state.policy, batch, block.temperature)
     policy = rl.policy_loss(new, rollout.logprobs, rollout.advantages, actions, block.clip)
+    # Backward at once: what one model keeps for it is freed before the other runs.
+    policy.loss.backward()  # type: ignore[no-untyped-call]
     value = rl.value_loss(
         state.critic.values(batch),
         rollout.values,
@@ -358,7 +360,7 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
         rl.value_mask(batch.lengths, actions.shape[1]),
         block.value_clip,
     )
-    (policy.loss + block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
+    (block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
     figures = {
         "policy_loss": policy.loss.item(),
         "value_loss": value.loss.item(),

@@ -280,12 +280,12 @@ def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
 def _pair_loss(
     scorer: Scorer, data: Sequence[tuple[list[int], list[int], list[int]]], pairs: Sequence[Pair]
 ) -> Tensor:
-    """Both answers of every pair in one forward: rows 0..n-1 hold a, rows n..2n-1 hold b."""
+    """Both answers of every pair in one forward, next to each other: they share their prompt."""
     device = scorer.model.backbone.device
-    prompts = [prompt for prompt, _, _ in data]
-    responses = [a for _, a, _ in data] + [b for _, _, b in data]
-    batch = text.collate(prompts * 2, responses, text.pad_id(scorer.tokenizer), device)
-    first, second = scorer.model.raw(batch).chunk(2)
+    prompts = [prompt for prompt, _, _ in data for _ in "ab"]
+    responses = [answer for _, a, b in data for answer in (a, b)]
+    batch = text.collate(prompts, responses, text.pad_id(scorer.tokenizer), device)
+    first, second = scorer.model.raw(batch).view(-1, 2).unbind(dim=1)
     p = torch.tensor([pair.p for pair in pairs], device=device)
     weights = torch.tensor([pair.weight for pair in pairs], device=device)
     return pair_loss(first - second, p, weights)

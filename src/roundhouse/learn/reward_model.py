@@ -17,7 +17,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from roundhouse import jsonl
 from roundhouse.errors import ModelError
-from roundhouse.learn import models, text
+from roundhouse.learn import models, packing, text
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
 from roundhouse.storage import writing
@@ -51,10 +51,9 @@ class RewardModel(nn.Module):
         """Scores [B] before standardisation."""
         states = self._states(batch)
         if self.pooling == "last":
-            index = batch.lengths[:, None, None].expand(-1, 1, states.shape[2])
-            return self._read(states.gather(1, index)[:, 0])
-        after = self._read(states[:, 1:])
-        return torch.where(batch.action_mask, after, 0.0).sum(dim=1) / batch.lengths.clamp(min=1)
+            return states.gather(1, batch.lengths[:, None])[:, 0]
+        after = torch.where(batch.action_mask, states[:, 1:], 0.0)
+        return after.sum(dim=1) / batch.lengths.clamp(min=1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Standardised scores [B]."""
@@ -62,7 +61,7 @@ class RewardModel(nn.Module):
 
     def values(self, batch: Batch) -> Tensor:
         """The head read before each response token [B, R]: what a critic predicts."""
-        return (self._read(self._states(batch)[:, :-1]) - self.mean) / self.std
+        return (self._states(batch)[:, :-1] - self.mean) / self.std
 
     def critic(self) -> "RewardModel":
         """A copy whose own weights standardise, so that training starts from these scores."""
@@ -74,15 +73,21 @@ class RewardModel(nn.Module):
         return twin
 
     def _states(self, batch: Batch) -> Tensor:
-        """[B, R + 1, H]: the state before each response token, and after the last column."""
+        """[B, R + 1]: the head read before each response token, and after the last column.
+
+        What it says of states after a response's end means nothing.
+        """
+        if packing.fits(self.backbone):
+            packed = packing.line(batch)
+            read = self._read(packing.run(self.backbone, packed).last_hidden_state[0])
+            return read[packed.states]
         output = self.backbone(
             input_ids=batch.tokens,
             attention_mask=batch.mask,
             position_ids=batch.positions,
             use_cache=False,
         )
-        states: Tensor = output.last_hidden_state
-        return states[:, batch.prompt_width - 1 :]
+        return self._read(output.last_hidden_state[:, batch.prompt_width - 1 :])
 
     def _read(self, states: Tensor) -> Tensor:
         scores: Tensor = self.head(states.float())[..., 0]

@@ -9,11 +9,10 @@ The conventions are those of "The N Implementation Details of RLHF with PPO" (Hu
 and of TRL's PPOTrainer up to 1.12.0, so that results can be compared number by number.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 
 class PolicyLoss(NamedTuple):
@@ -34,14 +33,34 @@ class ValueLoss(NamedTuple):
 
 
 def logprobs(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
-    """Log-probability [B, T] of `tokens` [B, T] under `logits` [B, T, V] / temperature.
+    """Log-probability [...] of `tokens` [...] under `logits` [..., V] / temperature.
 
     The temperature of sampling divides the logits in every log-probability, old, new and reference:
     otherwise the ratio compares two different policies.
     """
-    scaled = logits.float() / temperature
-    flat = functional.cross_entropy(scaled.flatten(0, 1), tokens.flatten(), reduction="none")
-    return -flat.view_as(tokens)
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
+    found: Tensor = _Picked.apply(scaled, tokens)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Picked(torch.autograd.Function):
+    """log softmax(logits) [..., V] at tokens [...]; keeps one tensor of that size, and turns it
+    into the gradient in place, where cross_entropy would hold three.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> Tensor:
+        logs = torch.log_softmax(logits, dim=-1)
+        ctx.tokens = tokens[..., None]
+        ctx.logs = logs if logits.requires_grad else None
+        return logs.gather(-1, ctx.tokens)[..., 0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        logs, ctx.logs = ctx.logs, None
+        given = gradient[..., None]
+        logs.exp_().mul_(-given).scatter_add_(-1, ctx.tokens, given)
+        return logs, None
 
 
 def end_of_response(tokens: Tensor, eos: int) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from roundhouse.learn import text
+from roundhouse.learn.cache import with_room
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Messages
 from roundhouse.settings import ModelSettings
@@ -115,7 +116,7 @@ def sample(
     lengths = torch.zeros(count, dtype=torch.long, device=device)
     ended = torch.zeros(count, dtype=torch.bool, device=device)
     rows, mask, position = torch.arange(count, device=device), start.mask, start.positions[:, -1:]
-    cache = DynamicCache(config=model.config)
+    cache = with_room(model, start.tokens.shape[1] + limit)
     inputs, positions = start.tokens, start.positions
     for t in range(limit):
         output = model(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from roundhouse import jsonl, model_folder
 from roundhouse.errors import DataError
@@ -121,12 +120,9 @@ def encode(policy: Policy, rows: Sequence[Demonstration], settings: Settings) ->
 
 def response_loss(model: torch.nn.Module, batch: Batch, weights: Tensor) -> Tensor:
     """Weighted mean negative log-likelihood of response tokens (a scalar); weights [B]."""
-    logits = models.response_logits(model, batch)  # type: ignore[arg-type]
-    losses = functional.cross_entropy(
-        logits.flatten(0, 1), batch.responses.flatten(), reduction="none"
-    )
+    logprobs = models.response_logprobs(model, batch, 1.0)  # type: ignore[arg-type]
     counted = batch.action_mask * weights[:, None]
-    return (losses.view_as(counted) * counted).sum() / counted.sum().clamp(min=1e-8)
+    return -(logprobs * counted).sum() / counted.sum().clamp(min=1e-8)
 
 
 @torch.no_grad()

@@ -258,7 +258,8 @@ def _enough_feedback(
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     """The round that a process left before its end; one that was tried too often is given up.
 
-    One that has its tag already is finished before any other, however often it was tried.
+    One that has its tag already is finished before any other. One that was decided is never given
+    up: it waits for a remote, or for MLflow, and another round would throw its training away.
     """
     waiting = [row for row in ledger.rounds() if row.state in ("open", "abandoned")]
     if not waiting:
@@ -272,7 +273,9 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
         return tagged[0]
     if last.state != "open" or (tags and tags[-1] > last.number):
         return None
-    if last.tries < settings.schedule.max_tries:
+    decided = (places.workspace(last.number) / workspace.DECISION_FILE).exists()
+    decided = decided or any(one.round == last.number for one in ledger.decisions())
+    if decided or last.tries < settings.schedule.max_tries:
         return last.number
     reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"
     ledger.finish_round(last.number, state="abandoned", reasons=[reason])

@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from roundhouse import failpoints, jsonl
-from roundhouse.errors import Blocked, RoundhouseError, TrackingError
+from roundhouse.errors import Blocked, OvertakenError, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
 from roundhouse.rounds import picture, stages
 from roundhouse.rounds import record as record_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.progress import Progress
 from roundhouse.rounds.publish import Published, publish
-from roundhouse.rounds.release import show_champion
+from roundhouse.rounds.release import show_champion, show_decisions
 from roundhouse.rounds.sender import Sender
 from roundhouse.rounds.stages import StageResult
 
@@ -61,7 +61,7 @@ class Chronicle:
         self.progress.say(f"round {self.round.number} in {self.round.workspace}")
         # One round at a time holds the lock: any other run that claims to be at work is dead.
         self.sender.send("the dead", partial(self.tracker.reconcile, (self.round.number,)))
-        self.sender.send("the champion", self._show_champion)
+        self.sender.send("the champion", self._show_released)
         self.sender.send("the round", self._begin)
         for workspace in picture.behind(self.round.places):
             if workspace != self.round.workspace:
@@ -74,7 +74,8 @@ class Chronicle:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and not self._closed:
+        # Whoever has overtaken this process may have published the round: its runs are theirs.
+        if error is not None and not self._closed and not isinstance(error, OvertakenError):
             # Another error's text may quote a row.
             reason = str(error) if isinstance(error, RoundhouseError) else type(error).__name__
             for stage in {self._stage, ""}:
@@ -164,7 +165,8 @@ class Chronicle:
     def _begin(self) -> None:
         self.page = self.tracker.page(self._run())
 
-    def _show_champion(self) -> None:
+    def _show_released(self) -> None:
+        show_decisions(self.round.ledger, self.tracker)
         if not show_champion(self.round.places, self.round.ledger, self.tracker):
             self.progress.say(
                 "warning: MLflow's alias champion shows another ledger's model: "

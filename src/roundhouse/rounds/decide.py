@@ -10,8 +10,8 @@ from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.card import write_card
 from roundhouse.rounds.record import figures
+from roundhouse.rounds.workspace import DECISION_FILE
 
-DECISION_FILE = "decision.json"
 MANIFEST_FILE = "manifest.json"
 MODEL = Path("out") / "ppo" / "model"
 REFERENCE = Path("out") / "sft" / "model"

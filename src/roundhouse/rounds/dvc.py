@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from roundhouse import storage
+from roundhouse import processes, storage
 from roundhouse.environment import environment, import_path
 from roundhouse.errors import RemoteError, RoundhouseError
 from roundhouse.locations import Locations
@@ -31,20 +31,24 @@ def process_environment(workspace: Path, root: Path) -> dict[str, str]:
 
 
 def dvc(*args: str, workspace: Path, root: Path) -> str:
-    """Runs one DVC command in the clone and returns its output.
+    """Runs one DVC command in the clone and returns its output; it never outlives this call.
 
     Raises:
         RoundhouseError: DVC ended with an error; the message is its own last line.
     """
-    with subprocess.Popen(
-        command(*args),
-        cwd=workspace,
-        env=process_environment(workspace, root),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        subprocess.Popen(
+            command(*args),
+            cwd=workspace,
+            env=process_environment(workspace, root),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+        processes.killed_on_error(process),
+    ):
         out, err = _end_of(process, storage.Guard(workspace))
     if process.returncode:
         lines = [line for line in err.splitlines() if line.strip()]
@@ -55,16 +59,12 @@ def dvc(*args: str, workspace: Path, root: Path) -> str:
 
 
 def _end_of(process: "subprocess.Popen[str]", guard: storage.Guard) -> tuple[str, str]:
-    """What it printed; it is killed where the disk stays full."""
+    """What it printed; raises StorageError where the disk stays full."""
     while True:
         try:
             return process.communicate(timeout=2.0)
         except subprocess.TimeoutExpired:
-            try:
-                guard.look()
-            except BaseException:
-                process.kill()
-                raise
+            guard.look()
 
 
 def configure(workspace: Path, places: Locations) -> None:
@@ -121,9 +121,10 @@ def _remote(settings: Path, name: str) -> Store:
     # A wrong option, missing credentials or a missing driver: each has errors of its own.
     except Exception as error:
         reason = " ".join(str(error).split())
+        # A traceback would show the error itself, with passwords that ours leaves out.
         raise RemoteError(
             f"the DVC remote {name} in {settings} cannot be opened: {reason}"
-        ) from error
+        ) from None
 
 
 def _read(*files: Path) -> configparser.ConfigParser:

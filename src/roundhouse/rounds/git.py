@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from roundhouse import processes
 from roundhouse.errors import CheckoutError, DataError, RemoteError, RoundhouseError
 from roundhouse.locations import tag_number
 
@@ -22,6 +23,9 @@ _CONFIG = (
 
 #: Characters of what git said that an error repeats.
 _LONGEST = 300
+#: Seconds that a remote gets for all that a command wants of it.
+PATIENCE = 300.0
+_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 _ALL_ROUNDS = "refs/tags/round-*:refs/tags/round-*"
 
 
@@ -38,26 +42,77 @@ def git(*args: str, cwd: Path, check: bool = True, stdin: str | None = None) -> 
 
 
 def run(
-    args: Sequence[str], *, cwd: Path, stdin: str | None = None
+    args: Sequence[str], *, cwd: Path, stdin: str | None = None, patience: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs git and returns what it did, whatever its exit code; it never asks on the terminal."""
+    """Runs git and returns what it did, whatever its exit code; it never asks on the terminal.
+
+    Raises:
+        TimeoutExpired: it ran for longer than the patience (seconds), and was ended.
+    """
     options = [part for key, value in _CONFIG for part in ("-c", f"{key}={value}")]
     env = {k: v for k, v in os.environ.items() if k not in ("GIT_DIR", "GIT_WORK_TREE")}
     env |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-    return subprocess.run(
-        ["git", *options, *args],
-        cwd=cwd,
-        env=env,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with (
+        subprocess.Popen(
+            ["git", *options, *args],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+        processes.killed_on_error(process),
+    ):
+        out, err = process.communicate(stdin, patience)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def fetch_rounds(root: Path, remote: str, commit: str | None = None) -> None:
+def ask(
+    args: Sequence[str], *, root: Path, remote: str, patience: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    """Runs a git command that talks to a remote: a round's lock is held meanwhile.
+
+    Args:
+        args: the command.
+        root: the checkout, whose remote it is.
+        remote: its name there.
+        patience: seconds that it gets.
+
+    Raises:
+        RemoteError: the remote does not answer in time.
+    """
+    try:
+        return run([*_ssh(root), *args], cwd=root, patience=patience)
+    except subprocess.TimeoutExpired:
+        raise RemoteError(
+            f"git remote {remote} of {root} does not answer: "
+            f"git {args[0]} was ended after {patience:.0f} s"
+        ) from None
+
+
+def _ssh(root: Path) -> list[str]:
+    """The options by which ssh neither asks nor waits, where the user has set no ssh of their own.
+
+    A key with a passphrase, or a host that is not known, would have it ask on the terminal.
+    """
+    chosen = {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys()
+    if chosen or run(["config", "core.sshCommand"], cwd=root).returncode == 0:
+        return []
+    return ["-c", f"core.sshCommand={_SSH}"]
+
+
+def fetch_rounds(
+    root: Path, remote: str, commit: str | None = None, patience: float = PATIENCE
+) -> None:
     """Brings the round tags of a remote here, and a commit if it is named and not here yet.
+
+    Args:
+        root: the checkout.
+        remote: its remote's name.
+        commit: to be brought too.
+        patience: seconds that the remote gets for each of the two.
 
     Raises:
         DataError: a tag there names another commit than here.
@@ -68,7 +123,7 @@ def fetch_rounds(root: Path, remote: str, commit: str | None = None) -> None:
     # Not --quiet: that hides why a tag was refused.
     fetch = ["fetch", "--no-tags", "--no-write-fetch-head", remote]
     for wanted in (_ALL_ROUNDS, *([commit] if commit else [])):
-        done = run([*fetch, wanted], cwd=root)
+        done = ask([*fetch, wanted], root=root, remote=remote, patience=patience)
         if "would clobber existing tag" in done.stderr:
             raise DataError(
                 f"a round tag in {root} names another commit than at {remote}: find out which "
@@ -78,8 +133,17 @@ def fetch_rounds(root: Path, remote: str, commit: str | None = None) -> None:
             raise RemoteError(f"git remote {remote} of {root} gives no {wanted}: {_reason(done)}")
 
 
-def push_new_tag(workspace: Path, root: Path, remote: str, tag: str) -> None:
+def push_new_tag(
+    workspace: Path, root: Path, remote: str, tag: str, patience: float = PATIENCE
+) -> None:
     """Publishes a clone's tag at a remote of the checkout; one that is there is never replaced.
+
+    Args:
+        workspace: the clone.
+        root: the checkout.
+        remote: its remote's name.
+        tag: of the clone.
+        patience: seconds that the remote gets to take it, and to say which one it has.
 
     Raises:
         DataError: the remote has that tag on something else.
@@ -90,10 +154,12 @@ def push_new_tag(workspace: Path, root: Path, remote: str, tag: str) -> None:
     # The remote's name and credentials are the checkout's; the tag gets its name there last.
     from_clone = ["--quiet", "--no-tags", "--no-write-fetch-head", str(workspace), name]
     git("fetch", *from_clone, cwd=root)
-    done = run(["push", "--quiet", remote, f"{made}:{name}"], cwd=root)
+    push = ["push", "--quiet", remote, f"{made}:{name}"]
+    done = ask(push, root=root, remote=remote, patience=patience)
     if done.returncode == 0:
         return
-    there = run(["ls-remote", remote, name], cwd=root).stdout.split()
+    look = ["ls-remote", remote, name]
+    there = ask(look, root=root, remote=remote, patience=patience).stdout.split()
     if there and there[0] != made:
         raise DataError(
             f"{remote} has another {tag} ({there[0][:12]}, made here: {made[:12]}): another "

@@ -7,9 +7,9 @@ and `roundhouse rounds` where it sees a dead round. The lock says who is alive.
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.rounds import picture
-from roundhouse.rounds.begin import last_tag, read_settings
+from roundhouse.rounds.begin import last_tag
 from roundhouse.rounds.lock import is_held
-from roundhouse.rounds.release import show_champion
+from roundhouse.rounds.release import show_champion, show_decisions
 from roundhouse.tracking import Tracker
 
 
@@ -34,7 +34,7 @@ def end_dead(places: Locations, tracker: Tracker) -> list[str]:
 
 
 def mend(places: Locations, ledger: Ledger, tracker: Tracker) -> list[str]:
-    """Closes dead runs, sends what finished rounds could not, and puts the alias right.
+    """Closes dead runs, sends what finished rounds could not, and puts tags and alias right.
 
     Returns:
         Ids of runs that were closed.
@@ -47,10 +47,8 @@ def mend(places: Locations, ledger: Ledger, tracker: Tracker) -> list[str]:
         return dead
     for workspace in picture.behind(places):
         picture.make_up(tracker, workspace)
+    show_decisions(ledger, tracker)
     made = [one for one in ledger.decisions() if one.round is not None]
     if made and tag_number(last_tag(places.root) or tag_name(0)) >= made[-1].model_round:
-        name = read_settings(places.root, tag_name(made[-1].model_round)).publish.model_name
-        outcome = "promoted" if made[-1].action == "promote" else "held"
-        tracker.decided(name, made[-1].version, outcome)
         show_champion(places, ledger, tracker)
     return dead

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -39,18 +40,12 @@ class Progress:
     def done(self, note: str = "") -> float:
         """The step is over; returns its seconds."""
         seconds = time.monotonic() - self._started
-        self._line(f"{self._name:<9} {seconds:6.1f} s  {note}".rstrip())
-        if self._live:
-            self._stream.write("\n")
-            self._stream.flush()
+        self.say(f"{self._name:<9} {seconds:6.1f} s  {note}".rstrip())
         return seconds
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._line(text)
-        if self._live:
-            self._stream.write("\n")
-            self._stream.flush()
+        self._line(text, "\n")
 
     def _describe(self, line: dict[str, object], elapsed: float) -> str:
         step, total = int(str(line["step"])), int(str(line["total"]))
@@ -60,12 +55,13 @@ class Progress:
         values = "  ".join(f"{name.rsplit('/', 1)[-1]} {value:.3g}" for name, value in shown)
         return f"{step}/{total}  {left:.0f} s left  {values}".rstrip()
 
-    def _line(self, text: str) -> None:
-        if self._live:
-            self._stream.write(f"\r\x1b[2K{text}")
-        else:
-            self._stream.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-        self._stream.flush()
+    def _line(self, text: str, end: str = "") -> None:
+        """Writes a line; on a terminal it moves until one has an `end`."""
+        line = f"\r\x1b[2K{text}{end}" if self._live else f"{time.strftime('%H:%M:%S')} {text}\n"
+        # Its terminal may be closed, its pipe have no reader: that costs no round.
+        with suppress(OSError):
+            self._stream.write(line)
+            self._stream.flush()
 
 
 def _last_line(journal: Path) -> dict[str, object] | None:

@@ -21,9 +21,9 @@ from roundhouse.report.card import shortened
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, transfer, workspace
 from roundhouse.rounds.begin import Round
-from roundhouse.rounds.decide import DECISION_FILE, MODEL
+from roundhouse.rounds.decide import MODEL
 from roundhouse.rounds.git import show
-from roundhouse.rounds.release import answers_as_published, show_champion
+from roundhouse.rounds.release import answers_as_published, show_champion, show_decisions
 from roundhouse.tracking import Tracker
 
 CHAMPION_CHANGED = "champion-changed"
@@ -75,7 +75,7 @@ def publish(this: Round, decision: Decision, tracker: Tracker, run_id: str | Non
     failpoints.hit("publish.settled")
     with suppress(TrackingError):
         # The next round and `up` put the picture right; the decision is made.
-        tracker.decided(this.settings.publish.model_name, version, published.outcome)
+        show_decisions(this.ledger, tracker)
         show_champion(this.places, this.ledger, tracker)
     return published
 
@@ -92,7 +92,7 @@ def _push(this: Round) -> None:
 
 def _tagged(this: Round, decision: Decision) -> Decision | None:
     """The decision that the round's tag made public, if any; a repeat must be bound to it."""
-    text = show(this.places.root, this.tag, DECISION_FILE)
+    text = show(this.places.root, this.tag, workspace.DECISION_FILE)
     if text is None:
         return None
     tagged = Decision.from_record(json.loads(text))

@@ -84,6 +84,17 @@ def show_champion(places: Locations, ledger: Ledger, tracker: Tracker) -> bool:
     return tracker.show_champion(name, champion.version)
 
 
+def show_decisions(ledger: Ledger, tracker: Tracker) -> None:
+    """Says in MLflow of every version what the ledger decided on it, where that is not there.
+
+    Raises:
+        TrackingError: MLflow is away. The ledger has decided; `up` and later rounds try again.
+    """
+    outcomes = {"promote": "promoted", "hold": "held"}
+    made = [one for one in ledger.decisions() if one.round is not None]
+    tracker.show_decisions({(one.model_round, one.version): outcomes[one.action] for one in made})
+
+
 def published_model(places: Locations, number: int, sha256: str) -> Path:
     """A folder with the published bytes of a round's model, checked against the release.
 

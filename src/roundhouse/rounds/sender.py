@@ -7,7 +7,7 @@ first, until the round is over; what is left then is made up for later from the 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from roundhouse.errors import TrackingError
@@ -113,8 +113,10 @@ class Sender:
         # Any failure at all: this thread must live on, and the round end, with or without it.
         except Exception as error:
             if not self._warned:
+                self._warned = True
                 reason = str(error) if isinstance(error, TrackingError) else repr(error)
-                self._warn(f"warning: {reason}; training goes on")
-            self._warned = True
+                # Nobody may be there to be warned.
+                with suppress(OSError):
+                    self._warn(f"warning: {reason}; training goes on")
             return False
         return True

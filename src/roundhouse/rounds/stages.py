@@ -66,9 +66,9 @@ def run_stage(workspace: Path, root: Path, stage: str, watch: Watch) -> StageRes
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        _remember(workspace, process.pid)
-        failpoints.hit("stage.started", of=stage)
         try:
+            _remember(workspace, process.pid)
+            failpoints.hit("stage.started", of=stage)
             guard = storage.Guard(workspace / "out" / stage)
             while process.poll() is None:
                 guard.look()

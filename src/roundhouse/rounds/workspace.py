@@ -21,6 +21,7 @@ SETTINGS_FILE = "params.yaml"
 PATCH_FILE = "dirty.patch"
 DATA_POINTER = "data/feedback.dvc"
 CARD_FILE = "model-card.md"
+DECISION_FILE = "decision.json"
 
 #: What a round commits, where it exists. Nothing else may enter its commit.
 COMMITTED = (
@@ -29,7 +30,7 @@ COMMITTED = (
     DATA_POINTER,
     "dvc.lock",
     "manifest.json",
-    "decision.json",
+    DECISION_FILE,
     CARD_FILE,
     PATCH_FILE,
 )

@@ -9,6 +9,8 @@ from roundhouse.tracking.connection import LEDGER, Connection, mlflow, once, tra
 
 #: Of the version that is released.
 CHAMPION = "champion"
+#: Tag of a version.
+_DECISION = "roundhouse.decision"
 
 
 class Registry(Connection):
@@ -49,9 +51,16 @@ class Registry(Connection):
         return version
 
     @tracked
-    def decided(self, name: str, version: str, decision: str) -> None:
-        """Tags a version with what the ledger says became of it."""
-        self._client.set_model_version_tag(name, version, "roundhouse.decision", decision)
+    def show_decisions(self, made: Mapping[tuple[int, str], str]) -> None:
+        """Tags versions with what the ledger says became of them, where they do not say so yet.
+
+        Args:
+            made: round and version to `promoted` or `held`.
+        """
+        for one in self._client.search_model_versions(f"tags.`{LEDGER}` = '{self.ledger}'"):
+            outcome = made.get((int(one.tags["roundhouse.round"]), str(one.version)))
+            if outcome and one.tags.get(_DECISION) != outcome:
+                self._client.set_model_version_tag(one.name, one.version, _DECISION, outcome)
 
     @tracked
     def show_champion(self, name: str, version: str) -> bool:
