@@ -23,7 +23,16 @@ from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_folder
 from roundhouse.heldout import Prompt, Row
 from roundhouse.journal import Log
-from roundhouse.learn import models, optimizers, ppo, reward, reward_model, sampling, sft, text
+from roundhouse.learn import (
+    models,
+    optimizers,
+    ppo,
+    preferences,
+    reward_model,
+    sampling,
+    sft,
+    text,
+)
 from roundhouse.learn.accuracy import Interval
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
@@ -77,7 +86,7 @@ def independence(rows: Sequence[Row], prompts: Sequence[Prompt], raters: Path) -
     What the stages learned from is asked of the functions by which they chose it, not of the
     sides that the rows bear.
     """
-    pairs = reward.pairs_by_side(raters)
+    pairs = preferences.by_side(raters)
     judge = heldout.keys(pair.prompt for pair in pairs["judge"])
     rewarded = heldout.keys(pair.prompt for pair in pairs["train"])
     rewarded |= heldout.keys(ppo.training_prompts(raters))

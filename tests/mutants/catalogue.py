@@ -19,6 +19,7 @@ class Mutant(NamedTuple):
 
 _RL, _PPO, _EVAL = "learn/rl.py", "learn/ppo.py", "evaluation.py"
 _REWARD, _AGGREGATE, _GATE = "learn/reward.py", "raters/aggregate.py", "gate.py"
+_PREFERENCES = "learn/preferences.py"
 _T_RL, _T_PPO, _T_EVAL = (
     "tests/learn/test_rl.py", "tests/learn/test_ppo.py", "tests/test_evaluation.py",
 )  # fmt: skip
@@ -119,9 +120,9 @@ DATA = (
         f"{_T_REWARD}::test_the_better_answer_scores_higher",
     ),
     Mutant(
-        "swapped margin", _REWARD, "numpy.array(first) - numpy.array(second)",
+        "swapped margin", _PREFERENCES, "numpy.array(first) - numpy.array(second)",
         "numpy.array(second) - numpy.array(first)",
-        f"{_T_REWARD}::test_a_margin_is_the_score_of_a_less_that_of_b",
+        "tests/learn/test_preferences.py::test_a_margin_is_the_score_of_a_less_that_of_b",
     ),
     Mutant(
         "label flipped at aggregation", _AGGREGATE, "label == FIRST, 1 - sure, sure",
@@ -162,8 +163,8 @@ DATA = (
         '(side == "judge") | ~sits', f"{_T_AGGREGATE}::test_a_rater_heard_on_both_sides_is_named",
     ),
     Mutant(
-        "judge trained on PPO's prompts", _REWARD, 'pairs_by_side(raters)["judge"]',
-        'pairs_by_side(raters)["train"]',
+        "judge trained on PPO's prompts", _REWARD, 'by_side(raters)["judge"]',
+        'by_side(raters)["train"]',
         f"{_T_REWARD}::test_the_stage_writes_both_models_and_the_same_bytes_twice",
     ),
     Mutant(
@@ -171,7 +172,8 @@ DATA = (
         "tests/test_feedback.py::test_a_prompt_has_the_side_that_it_always_had",
     ),
     Mutant(
-        "evaluation rows train the reward model", _REWARD, 'sides[row["side"]].append(_pair(row))',
+        "evaluation rows train the reward model", _PREFERENCES,
+        'sides[row["side"]].append(_pair(row))',
         'sides["judge" if row["side"] == "judge" else "train"].append(_pair(row))',
         f"{_T_EVAL}::test_one_evaluation_row_among_those_that_train_is_a_leak",
     ),

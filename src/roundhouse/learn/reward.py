@@ -7,13 +7,12 @@ each; the judge's is this module run as a program, which is told everything in f
 """
 
 import json
-import random
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -25,10 +24,19 @@ from roundhouse import errors, jsonl
 from roundhouse.errors import DataError, RoundhouseError, StageError
 from roundhouse.feedback import prompt_key
 from roundhouse.journal import Log, silent
-from roundhouse.learn import accuracy, models, optimizers, reward_model, sampling, text
+from roundhouse.learn import (
+    accuracy,
+    models,
+    optimizers,
+    preferences,
+    prequential,
+    reward_model,
+    sampling,
+    text,
+)
+from roundhouse.learn.preferences import Pair, newest
+from roundhouse.learn.prequential import Earlier
 from roundhouse.learn.reward_model import RewardModel, Scorer, load, score
-from roundhouse.learn.text import Messages
-from roundhouse.metrics import domain_part
 from roundhouse.settings import Settings
 
 __all__ = ["Pair", "RewardModel", "Scorer", "load", "run", "score", "train"]
@@ -37,59 +45,49 @@ __all__ = ["Pair", "RewardModel", "Scorer", "load", "run", "score", "train"]
 _SAMPLES = 512
 
 
-class Pair(NamedTuple):
-    """Two answers to one prompt.
-
-    Attributes:
-        p: probability that a is better, from the votes.
-        weight: multiplies the pair's loss.
-        votes: how many ratings stand behind it.
-    """
-
-    prompt: Messages
-    a: str
-    b: str
-    p: float
-    weight: float
-    votes: int
-    domain: str
-    partition: int
-
-
-def run(raters: Path, sft: Path, out: Path, settings: Settings, seed: int, log: Log) -> None:
+def run(
+    raters: Path,
+    sft: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
+    earlier: Earlier | None = None,
+) -> None:
     """Trains reward model and judge on the pairs in `raters`, from the model in `sft`.
 
-    Writes both models, figures on the pairs of the eval side, and the reliability diagram.
+    Writes both models, figures on the pairs of the eval side, and the reliability diagram. The
+    `earlier` round's reward model is scored on pairs that came since, before anything trains.
     """
-    pairs = pairs_by_side(raters)
+    pairs = preferences.by_side(raters)
     if not pairs["train"] or not pairs["judge"]:
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
+    figures: dict[str, float] = {}
+    if earlier:
+        optimizers.start(seed, settings.model.threads)
+        figures |= prequential.measure(earlier, pairs["train"], settings.evaluate, seed)
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
     with _judge_apart(raters, sft, out, settings, seed) as judging:
         model = fit(training, sft / "model", out / "model", settings, seed, log)
         judge = _result(judging)
-    figures = {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
+    figures |= {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
     figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
     figures["reward/judge_overlap"] = float(len({*judge.prompts} & {*model.prompts}))
     bins: list[accuracy.Bin] = []
     if held_out := pairs["eval"]:
-        margins = _margins(load(out / "model"), held_out)
-        bins = accuracy.calibration(1 / (1 + numpy.exp(-margins)), _labels(held_out))
-        figures |= measure(held_out, margins, settings, seed)
+        found = preferences.scores(load(out / "model"), held_out)
+        bins = accuracy.calibration(
+            1 / (1 + numpy.exp(-found.margins)), preferences.labels(held_out)
+        )
+        figures |= preferences.measure(held_out, found.margins, settings.evaluate, seed)
         figures["reward/ece"] = accuracy.expected_calibration_error(bins)
-        judged = _margins(load(out / "judge"), held_out)
-        figures |= _with_interval("reward/judge_accuracy", judged, held_out, settings, seed)
+        judged = preferences.scores(load(out / "judge"), held_out).margins
+        figures |= preferences.with_interval(
+            "reward/judge_accuracy", judged, held_out, settings.evaluate, seed
+        )
     jsonl.write_json(out / "figures.json", figures)
     jsonl.write_json(out / "calibration.json", {"bins": [_plain(part) for part in bins]})
-
-
-def pairs_by_side(raters: Path) -> dict[str, list[Pair]]:
-    """All pairs: `train` teaches the reward model, `judge` the judge, `eval` measures both."""
-    sides: dict[str, list[Pair]] = {"train": [], "judge": [], "eval": []}
-    for row in jsonl.read(raters / "pairs.jsonl"):
-        sides[row["side"]].append(_pair(row))
-    return sides
 
 
 class Fitted(NamedTuple):
@@ -116,7 +114,7 @@ def fit(
     model = reward_model.from_policy(policy, settings.reward.pooling)
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
     loss = train(scorer, pairs, settings, seed, log)
-    prompts = _spread(pairs, _SAMPLES)
+    prompts = preferences.spread(pairs, _SAMPLES)
     said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
     reward_model.standardise(scorer, prompts, [answer.text for answer in said])
     reward_model.save(scorer, out)
@@ -126,7 +124,7 @@ def fit(
 
 def fit_judge(raters: Path, sft: Path, out: Path, settings: Settings, seed: int) -> Fitted:
     """The judge, from the pairs of its own side and with a seed of its own."""
-    pairs = newest(pairs_by_side(raters)["judge"], settings.reward.max_pairs, seed)
+    pairs = newest(preferences.by_side(raters)["judge"], settings.reward.max_pairs, seed)
     return fit(pairs, sft / "model", out / "judge", settings, seed + 1, silent)
 
 
@@ -192,38 +190,6 @@ def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, 
     return sum(last) / len(last)
 
 
-def measure(
-    pairs: Sequence[Pair], margins: accuracy.Floats, settings: Settings, seed: int
-) -> dict[str, float]:
-    """Figures of a reward model on held-out pairs; margins [n] are score a - score b."""
-    figures = _with_interval("reward/accuracy", margins, pairs, settings, seed)
-    clear = [i for i, pair in enumerate(pairs) if pair.votes > 2 and abs(pair.p - 0.5) > 1 / 6]
-    if clear:
-        chosen = [pairs[i] for i in clear]
-        figures |= _with_interval(
-            "reward/accuracy_majority", margins[clear], chosen, settings, seed
-        )
-    longer = numpy.array([float(len(pair.a.split()) - len(pair.b.split())) for pair in pairs])
-    baseline = accuracy.correct(longer, _labels(pairs))
-    figures["reward/length_baseline"] = float(numpy.nanmean(baseline))
-    right = accuracy.correct(margins, _labels(pairs))
-    for domain in sorted({pair.domain for pair in pairs if pair.domain}):
-        chosen_rows = [i for i, pair in enumerate(pairs) if pair.domain == domain]
-        if not numpy.isnan(right[chosen_rows]).all():
-            share = float(numpy.nanmean(right[chosen_rows]))
-            figures[f"reward/accuracy/domain/{domain_part(domain)}"] = share
-    return figures
-
-
-def newest(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
-    """At most `most` pairs (0: all), of the newest partitions; a part of one is drawn at random."""
-    if not most or len(pairs) <= most:
-        return list(pairs)
-    # Pairs come in the order of the feedback, which may go through one subject after the other.
-    drawn = random.Random(seed).sample(pairs, len(pairs))
-    return sorted(drawn, key=lambda pair: -pair.partition)[:most]
-
-
 def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
     """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n]."""
     losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
@@ -252,49 +218,8 @@ def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list
     return list(zip(prompts, first, second, strict=True))
 
 
-def _margins(scorer: Scorer, pairs: Sequence[Pair]) -> accuracy.Floats:
-    """Raw score a - score b [n]: the logit of a's win, as it was trained."""
-    prompts = [pair.prompt for pair in pairs]
-    first = score(scorer, prompts, [pair.a for pair in pairs])
-    second = score(scorer, prompts, [pair.b for pair in pairs])
-    margins: accuracy.Floats = (numpy.array(first) - numpy.array(second)) * scorer.model.std
-    return margins
-
-
-def _with_interval(
-    name: str, margins: accuracy.Floats, pairs: Sequence[Pair], settings: Settings, seed: int
-) -> dict[str, float]:
-    groups = [jsonl.dumps(pair.prompt) for pair in pairs]
-    block = settings.evaluate
-    found = accuracy.mean_by_group(
-        accuracy.correct(margins, _labels(pairs)),
-        groups,
-        block.bootstrap_draws,
-        block.confidence,
-        seed,
-    )
-    if found is None:
-        return {}
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _labels(pairs: Sequence[Pair]) -> accuracy.Floats:
-    return numpy.array([pair.p for pair in pairs], dtype=numpy.float64)
-
-
 def _plain(part: accuracy.Bin) -> dict[str, float]:
     return {"predicted": part.predicted, "observed": part.observed, "count": part.pairs}
-
-
-def _spread(pairs: Sequence[Pair], most: int) -> list[Messages]:
-    """At most `most` distinct prompts, spread evenly over the pairs' order."""
-    distinct = list({jsonl.dumps(pair.prompt): pair.prompt for pair in pairs}.values())
-    stride = max(1, -(-len(distinct) // most))
-    return distinct[::stride]
-
-
-def _pair(row: dict[str, Any]) -> Pair:
-    return Pair(*(row.get(name, "") for name in Pair._fields))
 
 
 def main(arguments: Sequence[str]) -> int:

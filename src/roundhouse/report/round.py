@@ -177,6 +177,8 @@ def _models(metrics: Metrics) -> Iterable[Line | None]:
         share = metrics.get("reward/accuracy", 0) / ceiling
         note = f"ceiling {ceiling:.3f}, {share:.0%} of it reached"
     yield _figure(metrics, "reward accuracy", "reward/accuracy", note)
+    note = f"last round's model on {metrics.get('reward/prequential_pairs', 0):,.0f} new pairs"
+    yield _figure(metrics, "  before training", "reward/prequential_accuracy", note)
     yield _figure(metrics, "judge accuracy", "reward/judge_accuracy", "a model PPO never saw")
     ends = metrics.get("evaluate/eos_rate")
     note = "nats an answer" + (f", {ends:.1%} of them end" if ends is not None else "")
