@@ -38,7 +38,7 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.learn.sampling import Answer
 from roundhouse.settings import Settings
-from roundhouse.winrate import Bootstrap, by_domain, interval, win
+from roundhouse.winrate import Bootstrap, by_domain, interval, length_controlled, win
 
 #: Prompts answered at a time. Every batch has a seed of its own, the same for all models.
 _BATCH = 64
@@ -206,6 +206,9 @@ def measure(table: Sequence[Row], bootstrap: Bootstrap, smallest: int) -> dict[s
     figures["evaluate/against_champion"] = float(baseline == "champion")
     wins = [_win(row, baseline) for row in rows]
     figures |= _spread("win_rate", interval(wins, bootstrap))
+    longer = [row["length"]["challenger"] - row["length"][baseline] for row in rows]
+    controlled = length_controlled(wins, longer, bootstrap)
+    figures |= _spread("win_rate_length_controlled", controlled)
     against_reference = [_win(row, "reference") for row in rows]
     figures |= _spread("win_rate_reference", interval(against_reference, bootstrap))
     figures |= _spread("kl", interval([row["kl"] for row in rows], bootstrap))

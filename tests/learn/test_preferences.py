@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from roundhouse.learn import preferences, reward_model
-from roundhouse.learn.preferences import Pair
+from roundhouse.learn.preferences import Pair, Scores
 from roundhouse.learn.reward_model import RewardModel, Scorer
 from roundhouse.learn.text import Batch
 from roundhouse.settings import Settings
@@ -60,3 +60,23 @@ def test_figures_count_ties_and_majorities_as_they_say(tiny: Callable[..., Setti
     assert figures["reward/accuracy/domain/x"] == 0.5
     assert figures["reward/accuracy/domain/y"] == 0.0
     assert figures["reward/accuracy_low"] <= 1 / 3 <= figures["reward/accuracy_high"]
+
+
+def test_a_score_that_is_a_length_correlates_with_it() -> None:
+    pairs = [pair("a cat sat", "no", 0.9), pair("no", "a cat", 0.1), pair("why ?", "why", 0.4)]
+    words = {one: float(len(one.split())) for two in pairs for one in (two.a, two.b)}
+    a, b = (numpy.array([words[text] for text in side]) for side in
+            ([one.a for one in pairs], [one.b for one in pairs]))  # fmt: skip
+    assert preferences.length_correlation(pairs, Scores(a, b, a - b)) == pytest.approx(1)
+    assert preferences.length_correlation(pairs, Scores(-a, -b, b - a)) == pytest.approx(-1)
+
+
+def test_the_ceiling_scales_accuracy_and_its_ends() -> None:
+    figures = {"reward/accuracy": 0.68, "reward/accuracy_low": 0.64, "reward/accuracy_high": 0.72}
+    found = preferences.share_of_ceiling(figures, 0.8)
+    assert found == {
+        "reward/accuracy_of_ceiling": pytest.approx(0.85),
+        "reward/accuracy_of_ceiling_low": pytest.approx(0.8),
+        "reward/accuracy_of_ceiling_high": pytest.approx(0.9),
+    }
+    assert preferences.share_of_ceiling({}, 0.8) == {}

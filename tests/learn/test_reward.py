@@ -61,6 +61,7 @@ def test_the_stage_writes_both_models_and_the_same_bytes_twice(
 ) -> None:
     models.save(llama(), tmp_path / "sft" / "model")
     write_pairs(tmp_path, "train", "judge", "eval")
+    jsonl.write_json(tmp_path / "figures.json", {"raters/ceiling": 0.8})
     for name in ("one", "two"):
         reward.run(tmp_path, tmp_path / "sft", tmp_path / name, tiny(), 3, silent)
     assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
@@ -69,6 +70,9 @@ def test_the_stage_writes_both_models_and_the_same_bytes_twice(
     figures = jsonl.read_json(tmp_path / "one" / "figures.json")
     assert {"reward/accuracy", "reward/judge_accuracy_low", "reward/ece"} <= figures.keys()
     assert figures["reward/judge_overlap"] == 0
+    assert figures["reward/accuracy_of_ceiling"] == figures["reward/accuracy"] / 0.8
+    assert -1 <= figures["reward/length_correlation"] <= 1
+    assert any(name.startswith("reward/accuracy/confidence/") for name in figures)
     bins = jsonl.read_json(tmp_path / "one" / "calibration.json")["bins"]
     assert sum(part["count"] for part in bins) == 4
     scorer = reward.load(tmp_path / "one" / "model")
@@ -101,7 +105,7 @@ def write_pairs(folder: Path, *sides: str, since: int = 1) -> None:
     rows = [
         {
             "prompt": [{"role": "user", "content": f"why the {what} on {side}?"}],
-            "a": "yes, the cat sat.",
+            "a": "yes, the cat sat on.",
             "b": f"no, the {what} ran.",
             "p": p,
             "weight": 1.0,

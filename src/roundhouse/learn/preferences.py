@@ -1,7 +1,7 @@
 """Pairs with soft labels: read and chosen, and how well a reward model agrees with them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,9 @@ from roundhouse.learn.text import Messages
 from roundhouse.metrics import domain_part
 from roundhouse.settings import EvaluateSettings
 
+#: Ends of an interval's names; the estimate itself has none.
+_ENDS = ("", "_low", "_high")
+
 
 class Pair(NamedTuple):
     """Two answers to one prompt.
@@ -24,6 +27,9 @@ class Pair(NamedTuple):
         weight: multiplies the pair's loss.
         votes: how many ratings stand behind it.
         partition, since: those of the newest and of the oldest vote on it.
+        strength: mean of how much better the raters said the chosen answer was, 0 where none said.
+        gap: by how much the raw score of the chosen answer is to be higher, in training.
+        shares: what each member of an ensemble multiplies the weight by, in training.
     """
 
     prompt: Messages
@@ -35,6 +41,9 @@ class Pair(NamedTuple):
     domain: str
     partition: int
     since: int = 0
+    strength: float = 0.0
+    gap: float = 0.0
+    shares: tuple[float, ...] = ()
 
 
 class Scores(NamedTuple):
@@ -84,7 +93,7 @@ def scores(scorer: Scorer, pairs: Sequence[Pair]) -> Scores:
     prompts = [pair.prompt for pair in pairs]
     first = score(scorer, prompts, [pair.a for pair in pairs])
     second = score(scorer, prompts, [pair.b for pair in pairs])
-    margins: Floats = (numpy.array(first) - numpy.array(second)) * scorer.model.std
+    margins: Floats = (numpy.array(first) - numpy.array(second)) * scorer.model.logit
     return Scores(numpy.array(first), numpy.array(second), margins)
 
 
@@ -126,6 +135,22 @@ def measure(
             share = float(numpy.nanmean(right[chosen_rows]))
             figures[f"reward/accuracy/domain/{domain_part(domain)}"] = share
     return figures
+
+
+def share_of_ceiling(figures: Mapping[str, float], ceiling: float) -> dict[str, float]:
+    """`reward/accuracy` and its ends over the accuracy that the raters' agreement allows."""
+    ends = {f"reward/accuracy_of_ceiling{end}": f"reward/accuracy{end}" for end in _ENDS}
+    return {name: figures[of] / ceiling for name, of in ends.items() if of in figures}
+
+
+def length_correlation(pairs: Sequence[Pair], found: Scores) -> float:
+    """Rank correlation of score and length in words, over the distinct answers; NaN if unknown."""
+    of_answer: dict[tuple[str, str], float] = {}
+    for pair, a, b in zip(pairs, found.a, found.b, strict=True):
+        prompt = jsonl.dumps(pair.prompt)
+        of_answer[prompt, pair.a], of_answer[prompt, pair.b] = float(a), float(b)
+    words = [float(len(answer.split())) for _, answer in of_answer]
+    return accuracy.rank_correlation(numpy.array([*of_answer.values()]), numpy.array(words))
 
 
 def _pair(row: dict[str, Any]) -> Pair:

@@ -7,6 +7,7 @@ each; the judge's is this module run as a program, which is told everything in f
 """
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from roundhouse.feedback import prompt_key
 from roundhouse.journal import Log, silent
 from roundhouse.learn import (
     accuracy,
+    ensemble,
     models,
     optimizers,
     preferences,
@@ -69,25 +71,59 @@ def run(
         figures |= prequential.measure(earlier, pairs["train"], settings.evaluate, seed)
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
     with _judge_apart(raters, sft, out, settings, seed) as judging:
-        model = fit(training, sft / "model", out / "model", settings, seed, log)
+        members = settings.reward.members
+        model = fit(training, sft / "model", out / "model", settings, seed, log, members)
         judge = _result(judging)
     figures |= {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
     figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
     figures["reward/judge_overlap"] = float(len({*judge.prompts} & {*model.prompts}))
-    bins: list[accuracy.Bin] = []
+    seen = Seen({}, [], [])
     if held_out := pairs["eval"]:
-        found = preferences.scores(load(out / "model"), held_out)
-        bins = accuracy.calibration(
-            1 / (1 + numpy.exp(-found.margins)), preferences.labels(held_out)
-        )
-        figures |= preferences.measure(held_out, found.margins, settings.evaluate, seed)
-        figures["reward/ece"] = accuracy.expected_calibration_error(bins)
+        seen = look(load(out / "model"), held_out, settings, seed)
         judged = preferences.scores(load(out / "judge"), held_out).margins
-        figures |= preferences.with_interval(
+        figures |= seen.figures | preferences.with_interval(
             "reward/judge_accuracy", judged, held_out, settings.evaluate, seed
         )
+    known = jsonl.read_json(raters / "figures.json") if (raters / "figures.json").exists() else {}
+    if ceiling := known.get("raters/ceiling"):
+        figures |= preferences.share_of_ceiling(figures, ceiling)
     jsonl.write_json(out / "figures.json", figures)
-    jsonl.write_json(out / "calibration.json", {"bins": [_plain(part) for part in bins]})
+    diagram = {
+        "bins": [_plain(part) for part in seen.bins],
+        "confidence": [part._asdict() for part in seen.confidence],
+    }
+    jsonl.write_json(out / "calibration.json", diagram)
+
+
+class Seen(NamedTuple):
+    """A reward model on held-out pairs.
+
+    Attributes:
+        figures: by name.
+        bins: of the reliability diagram.
+        confidence: accuracy by how sure the model was.
+    """
+
+    figures: dict[str, float]
+    bins: list[accuracy.Bin]
+    confidence: list[accuracy.Confidence]
+
+
+def look(scorer: Scorer, held_out: Sequence[Pair], settings: Settings, seed: int) -> Seen:
+    """Measures a reward model on pairs that it did not learn from."""
+    found, labels = preferences.scores(scorer, held_out), preferences.labels(held_out)
+    predicted = 1 / (1 + numpy.exp(-found.margins))
+    bins = accuracy.calibration(predicted, labels)
+    confidence = accuracy.by_confidence(predicted, accuracy.correct(found.margins, labels))
+    figures = preferences.measure(held_out, found.margins, settings.evaluate, seed)
+    figures["reward/ece"] = accuracy.expected_calibration_error(bins)
+    for part in confidence:
+        place = f"{100 * part.low:.0f}-{100 * part.high:.0f}"
+        figures[f"reward/accuracy/confidence/{place}"] = part.accuracy
+    correlation = preferences.length_correlation(held_out, found)
+    if not math.isnan(correlation):
+        figures["reward/length_correlation"] = correlation
+    return Seen(figures, bins, confidence)
 
 
 class Fitted(NamedTuple):
@@ -105,21 +141,40 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    pairs: Sequence[Pair], sft: Path, out: Path, settings: Settings, seed: int, log: Log
+    pairs: Sequence[Pair],
+    sft: Path,
+    out: Path,
+    settings: Settings,
+    seed: int,
+    log: Log,
+    members: int = 1,
 ) -> Fitted:
     """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
     optimizers.start(seed, settings.model.threads)
     policy = models.load(sft)
     limits = settings.model
-    model = reward_model.from_policy(policy, settings.reward.pooling)
+    block = settings.reward
+    model = reward_model.from_policy(policy, block.pooling, members)
+    model.voices = model.voices._replace(
+        objective=block.objective, variance_coef=block.variance_coef
+    )
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
-    loss = train(scorer, pairs, settings, seed, log)
+    loss = train(scorer, lessons(pairs, members, block.margin, seed), settings, seed, log)
     prompts = preferences.spread(pairs, _SAMPLES)
     said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
     reward_model.standardise(scorer, prompts, [answer.text for answer in said])
     reward_model.save(scorer, out)
     keys = {prompt_key({"prompt": pair.prompt}) for pair in pairs}
     return Fitted(loss, len(pairs), sorted(keys))
+
+
+def lessons(pairs: Sequence[Pair], members: int, margin: float, seed: int) -> list[Pair]:
+    """The pairs with what training adds to them: their gaps, and the members' shares."""
+    shares = ensemble.bootstrap(len(pairs), members, seed)
+    return [
+        pair._replace(gap=margin * pair.strength, shares=own)
+        for pair, own in zip(pairs, shares, strict=True)
+    ]
 
 
 def fit_judge(raters: Path, sft: Path, out: Path, settings: Settings, seed: int) -> Fitted:
@@ -190,9 +245,17 @@ def train(scorer: Scorer, pairs: Sequence[Pair], settings: Settings, seed: int, 
     return sum(last) / len(last)
 
 
-def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
-    """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n]."""
-    losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
+def pair_loss(margins: Tensor, p: Tensor, weights: Tensor, gaps: Tensor | None = None) -> Tensor:
+    """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n].
+
+    With gaps [n] each side of a pair has to win by its gap: -p log sigmoid(margin - gap)
+    - (1 - p) log sigmoid(-margin - gap) (Touvron et al. 2023, Llama 2, equation 2, for soft p).
+    """
+    if gaps is None:
+        losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
+    else:
+        losses = p * functional.softplus(gaps - margins)
+        losses = losses + (1 - p) * functional.softplus(gaps + margins)
     return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
 
 
@@ -204,10 +267,20 @@ def _pair_loss(
     prompts = [prompt for prompt, _, _ in data]
     responses = [a for _, a, _ in data] + [b for _, _, b in data]
     batch = text.collate(prompts * 2, responses, text.pad_id(scorer.tokenizer), device)
-    first, second = scorer.model.raw(batch).chunk(2)
     p = torch.tensor([pair.p for pair in pairs], device=device)
     weights = torch.tensor([pair.weight for pair in pairs], device=device)
-    return pair_loss(first - second, p, weights)
+    gaps = torch.tensor([pair.gap for pair in pairs], device=device)
+    wide = gaps if gaps.any() else None
+    if scorer.model.members == 1:
+        first, second = scorer.model.raw(batch).chunk(2)
+        return pair_loss(first - second, p, weights, wide)
+    first, second = scorer.model.heads(batch).chunk(2)
+    shares = weights[:, None] * torch.tensor([pair.shares for pair in pairs], device=device)
+    losses = [
+        pair_loss(margins, p, own, wide)
+        for margins, own in zip((first - second).T, shares.T, strict=True)
+    ]
+    return torch.stack(losses).mean()
 
 
 def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int], list[int]]]:

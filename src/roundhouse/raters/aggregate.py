@@ -46,7 +46,8 @@ def pairs(
     """The lines of pairs.jsonl, in the order in which items first came.
 
     `p` is the probability that answer a is better, a tie counting half; weights average 1 a side.
-    `partition` and `since` are those of the newest and of the oldest vote on the item.
+    `partition` and `since` are those of the newest and of the oldest vote on the item. `strength`,
+    where votes give one, is their weighted mean, a tie being 0.
     """
     spoken = ratings.votes[may_speak(ratings, split)]
     first_seen = spoken.groupby("item")["round"].min()
@@ -64,9 +65,11 @@ def pairs(
     strength = _normalised(strength, [one.side for one in found])
     newest = votes["round"].groupby(code).max().to_numpy()
     rows = _rows(votes, code, len(items))
+    said = _said_strength(votes, weight, code, len(items))
     return [
         _line(found[k], float(soft[k]), float(strength[k]), int(size[k]), rows[k])
         | {"partition": int(newest[k]), "since": int(first_seen[items[k]])}
+        | ({"strength": float(said[k])} if said[k] > 0 else {})
         for k in range(len(items))
     ]
 
@@ -165,6 +168,17 @@ def _labels(
     if settings.weighting == "none":
         return soft, np.asarray(total, np.float64)
     return soft, np.asarray(total / np.sqrt(size))
+
+
+def _said_strength(
+    votes: pd.DataFrame, weight: Floats, code: NDArray[np.int64], items: int
+) -> Floats:
+    """[items] weighted mean of the strength of the votes that gave one, 0 where none did."""
+    strength = votes["strength"].to_numpy(float)
+    known = ~np.isnan(strength) & (votes["strength"].groupby(code).transform("max").to_numpy() > 0)
+    total = np.bincount(code[known], weight[known], minlength=items)
+    said = np.bincount(code[known], weight[known] * strength[known], minlength=items)
+    return np.asarray(np.divide(said, total, out=np.zeros(items), where=total > 0))
 
 
 def _normalised(weight: Floats, side: Sequence[str]) -> Floats:
