@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--asked", type=int, default=1000, help="prompts answered twice")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     options = parser.parse_args()
     seed, folder = options.seed, options.folder / str(options.seed)
@@ -150,7 +151,8 @@ def main() -> None:
     prepare(settings, seed, folder)
     sft = folder / "sft" / "model"
     pairs = preferences.newest(preferences.by_side(folder / "raters")["train"], options.pairs, seed)
-    given = _sampled(sft, settings, seed, 1000)
+    optimizers.start(seed, settings.model.threads)
+    given = _sampled(sft, settings, seed, options.asked)
     for name, train in (
         ("one model", lambda: [heads(sft, pairs, 1, settings, seed)]),
         ("heads", lambda: [heads(sft, pairs, options.members, settings, seed)]),

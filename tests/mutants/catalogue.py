@@ -111,6 +111,18 @@ LEARNING = (
         "score read a token early", "learn/reward_model.py", "batch.lengths[:, None, None].expand",
         "(batch.lengths[:, None, None] - 1).expand", "tests/learn/test_reward_model.py",
     ),
+    Mutant(
+        "the kindest member pays", "learn/ensemble.py", "opinions.min(dim=1)",
+        "opinions.max(dim=1)",
+        "tests/learn/test_ensemble.py::"
+        "test_no_objective_pays_more_than_the_mean_and_agreement_costs_nothing",
+    ),
+    Mutant(
+        "a collapsed seed is taken", "learn/seeds.py", "return not one.faults, objective",
+        "return bool(one.faults), objective",
+        "tests/learn/test_seeds.py::"
+        "test_the_best_that_passes_is_taken_and_each_seed_is_on_record",
+    ),
 )  # fmt: skip
 
 #: From votes to pairs, and from pairs to reward model and judge.
@@ -178,6 +190,11 @@ DATA = (
         f"{_T_EVAL}::test_one_evaluation_row_among_those_that_train_is_a_leak",
     ),
     Mutant(
+        "an earlier model on what it learned from", "learn/prequential.py",
+        "pair.since > earlier.round", "pair.since >= earlier.round",
+        "tests/learn/test_prequential.py::test_only_pairs_that_nobody_had_judged_count",
+    ),
+    Mutant(
         "evaluation rows train SFT", "learn/sft.py", 'if row["side"] == side',
         'if row["side"] != "judge"', "tests/learn/test_sft.py",
     ),
@@ -217,6 +234,11 @@ DECIDING = (
         "champion never asked", _EVAL, 'return "champion" if "champion" in row["answers"] else',
         'return "reference" if "champion" in row["answers"] else',
         f"{_T_EVAL}::test_with_a_champion_the_baseline_is_the_champion",
+    ),
+    Mutant(
+        "length not held equal", "winrate.py",
+        "np.tanh(difference / spread) if spread > 0 else", "",
+        "tests/test_winrate.py::test_a_judge_who_only_likes_length_sees_no_better_answers",
     ),
     Mutant(
         "win-rate sides swapped", _EVAL,
