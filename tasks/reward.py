@@ -1,12 +1,17 @@
 """Stage `reward`: trains the reward model, and the judge that PPO never sees."""
 
+from pathlib import Path
+
 from roundhouse.stage import Stage, run
 
 
 def work(stage: Stage) -> None:
-    """Reads out/raters and out/sft, writes out/reward."""
+    """Reads out/raters, out/sft and earlier/, writes out/reward."""
     from roundhouse.learn import reward  # noqa: PLC0415 - torch and transformers take seconds
+    from roundhouse.learn.prequential import Earlier  # noqa: PLC0415 - as above
 
+    # A round that an older version began has no such input.
+    known = stage.inputs.get("earlier_reward")
     reward.run(
         stage.of("raters"),
         stage.of("sft"),
@@ -14,6 +19,7 @@ def work(stage: Stage) -> None:
         stage.settings,
         stage.inputs["seed"],
         stage.log,
+        Earlier(Path("earlier") / "model", **known) if known else None,
         stage.checkpoints,
     )
 

@@ -284,6 +284,8 @@ def test_figures_of_a_table_by_hand() -> None:
     assert figures["evaluate/win_rate_reference"] == 1.0
     assert figures["evaluate/eos_rate"] == pytest.approx(0.9)
     assert figures["evaluate/length_ratio"] == 1.5
+    # Every answer is as much longer as every other: there is nothing to control for but that.
+    assert figures["evaluate/win_rate_length_controlled"] == pytest.approx(0.5, abs=1e-6)
     assert figures["evaluate/kl"] == figures["evaluate/kl_low"] == 2.0
     extra = [row | {"measured": False} for row in table(lambda n: -9.0)]
     assert evaluation.measure(

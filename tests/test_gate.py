@@ -166,6 +166,14 @@ def test_a_first_round_is_measured_against_its_reference() -> None:
     assert gate.decide(figures, first, SETTINGS).outcome == "promoted"
 
 
+def test_of_several_seeds_one_must_not_have_collapsed() -> None:
+    assert "seeds" not in [reason.rule for reason in decide(GOOD).reasons]
+    several = GOOD | {"ppo/seeds": 4.0, "ppo/seeds_passed": 1.0}
+    assert decide(several).outcome == "promoted"
+    for bad in ({"ppo/seeds": 4.0, "ppo/seeds_passed": 0.0}, {"ppo/seeds": 4.0}):
+        assert decide(GOOD | bad).failed == ("seeds",)
+
+
 def test_domains_too_small_to_judge_are_said_not_failed() -> None:
     figures = {name: value for name, value in GOOD.items() if "/domain/" not in name}
     decision = decide(figures | {"evaluate/domains": 0.0})

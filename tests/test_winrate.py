@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from roundhouse.metrics import domain_part
-from roundhouse.winrate import OTHER, Bootstrap, by_domain, interval, win
+from roundhouse.winrate import OTHER, Bootstrap, by_domain, interval, length_controlled, win
 
 BOOTSTRAP = Bootstrap(draws=2000, confidence=0.95, seed=17)
 
@@ -80,3 +81,74 @@ def test_small_domains_are_pooled_and_too_small_a_pool_is_left_out() -> None:
     }
     assert list(by_domain([1.0] * 42, domains[:42], BOOTSTRAP, 20)) == ["big"]
     assert by_domain([1.0] * 12, domains[:12], BOOTSTRAP, 20) == {}
+
+
+def judged(
+    rng: np.random.Generator, prompts: int, quality: float, length: float, longer_by: float
+) -> tuple[list[float], list[float]]:
+    """Preferences of a judge who likes length, and how much longer each answer is."""
+    longer = rng.normal(longer_by, 10, prompts)
+    chance = 1 / (1 + np.exp(-(quality + length * np.tanh(longer / longer.std()))))
+    return (rng.random(prompts) < chance).astype(float).tolist(), longer.tolist()
+
+
+def test_length_control_agrees_with_a_fit_by_another_method() -> None:
+    rng = np.random.default_rng(6)
+    for quality, length in ((0.4, 1.2), (-1.0, 0.0), (0.0, -2.0)):
+        won, longer = judged(rng, 300, quality, length, 4)
+        wins, reach = np.array(won), np.tanh(np.array(longer) / np.std(longer))
+
+        def loss(at: np.ndarray, wins: np.ndarray = wins, reach: np.ndarray = reach) -> float:
+            logit = at[0] + at[1] * reach
+            return float((np.logaddexp(0, logit) - wins * logit).sum() + at[1] ** 2 / 18)
+
+        best = minimize(loss, np.zeros(2), tol=1e-12).x
+        found = length_controlled(won, longer, BOOTSTRAP._replace(draws=50)).value
+        assert found == pytest.approx(1 / (1 + np.exp(-best[0])), abs=1e-5)
+
+
+def test_a_judge_who_only_likes_length_sees_no_better_answers() -> None:
+    won, longer = judged(np.random.default_rng(2), 2000, 0.0, 2.0, 8)
+    raw, controlled = interval(won, BOOTSTRAP), length_controlled(won, longer, BOOTSTRAP)
+    assert raw.low > 0.6
+    assert controlled.low < 0.5 < controlled.high
+
+
+def test_without_a_difference_in_length_it_is_the_win_rate() -> None:
+    won = [1.0] * 40 + [0.5] * 10 + [0.0] * 30
+    found = length_controlled(won, [3.0] * 80, BOOTSTRAP)
+    plain = interval(won, BOOTSTRAP)
+    assert found.value == pytest.approx(plain.value, abs=1e-6)
+    assert found.low == pytest.approx(plain.low, abs=0.02)
+    assert length_controlled([0.5] * 9, [float(n) for n in range(9)], BOOTSTRAP) == (0.5,) * 3
+
+
+def test_swapped_sides_mirror_the_controlled_rate() -> None:
+    won, longer = judged(np.random.default_rng(8), 200, 0.5, 1.0, 5)
+    ours = length_controlled(won, longer, BOOTSTRAP)
+    theirs = length_controlled([1 - one for one in won], [-one for one in longer], BOOTSTRAP)
+    assert ours.value == pytest.approx(1 - theirs.value, abs=1e-6)
+    assert ours.low == pytest.approx(1 - theirs.high, abs=1e-6)
+
+
+@pytest.mark.parametrize("won", [[1.0] * 30, [0.0] * 30, [1.0] * 15 + [0.0] * 15])
+def test_what_length_or_nothing_explains_ends_in_numbers(won: list[float]) -> None:
+    found = length_controlled(won, [float(10 - n) for n in range(30)], BOOTSTRAP)
+    assert all(0 <= end <= 1 for end in found)
+    assert found.low <= found.value + 1e-9 and found.value <= found.high + 1e-9
+
+
+def test_the_controlled_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng, covered = np.random.default_rng(3), 0
+    for trial in range(200):
+        won, longer = judged(rng, 150, 0.6, 1.0, 4)
+        bootstrap = BOOTSTRAP._replace(draws=300, seed=trial)
+        found = length_controlled(won, longer, bootstrap)
+        covered += found.low <= 1 / (1 + np.exp(-0.6)) <= found.high
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+@pytest.mark.parametrize("lengths", [[], [1.0]])
+def test_length_control_needs_a_length_for_each_win(lengths: list[float]) -> None:
+    with pytest.raises(ValueError, match="one difference in length a prompt"):
+        length_controlled([1.0] * (2 * len(lengths)), lengths, BOOTSTRAP)

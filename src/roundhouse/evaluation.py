@@ -23,13 +23,22 @@ from roundhouse.errors import DataError
 from roundhouse.hashes import sha256_folder
 from roundhouse.heldout import Prompt, Row
 from roundhouse.journal import Log
-from roundhouse.learn import models, optimizers, ppo, reward, reward_model, sampling, sft, text
+from roundhouse.learn import (
+    models,
+    optimizers,
+    ppo,
+    preferences,
+    reward_model,
+    sampling,
+    sft,
+    text,
+)
 from roundhouse.learn.accuracy import Interval
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.learn.sampling import Answer
 from roundhouse.settings import Settings
-from roundhouse.winrate import Bootstrap, by_domain, interval, win
+from roundhouse.winrate import Bootstrap, by_domain, interval, length_controlled, win
 
 #: Prompts answered at a time. Every batch has a seed of its own, the same for all models.
 _BATCH = 64
@@ -77,7 +86,7 @@ def independence(rows: Sequence[Row], prompts: Sequence[Prompt], raters: Path) -
     What the stages learned from is asked of the functions by which they chose it, not of the
     sides that the rows bear.
     """
-    pairs = reward.pairs_by_side(raters)
+    pairs = preferences.by_side(raters)
     judge = heldout.keys(pair.prompt for pair in pairs["judge"])
     rewarded = heldout.keys(pair.prompt for pair in pairs["train"])
     rewarded |= heldout.keys(ppo.training_prompts(raters))
@@ -197,6 +206,9 @@ def measure(table: Sequence[Row], bootstrap: Bootstrap, smallest: int) -> dict[s
     figures["evaluate/against_champion"] = float(baseline == "champion")
     wins = [_win(row, baseline) for row in rows]
     figures |= _spread("win_rate", interval(wins, bootstrap))
+    longer = [row["length"]["challenger"] - row["length"][baseline] for row in rows]
+    controlled = length_controlled(wins, longer, bootstrap)
+    figures |= _spread("win_rate_length_controlled", controlled)
     against_reference = [_win(row, "reference") for row in rows]
     figures |= _spread("win_rate_reference", interval(against_reference, bootstrap))
     figures |= _spread("kl", interval([row["kl"] for row in rows], bootstrap))

@@ -246,6 +246,9 @@ def _verdicts(
     yield _judge_overlap(figures)
     for name, figure, relation, limit, what in _RULES:
         yield _compare(name, figures.get(figure), relation, limit(settings), what)
+    if "ppo/seeds" in figures:
+        what = "seeds of PPO that did not collapse:"
+        yield _compare("seeds", figures.get("ppo/seeds_passed"), "at least", 1, what)
     yield from _domains(figures, 0.5 - settings.domain_margin)
 
 

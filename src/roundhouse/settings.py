@@ -157,6 +157,14 @@ class RewardSettings(Block):
     """Decoupled weight decay."""
     max_pairs: WholeNumber
     """Most pairs that train a model, newest rounds first, else drawn at random; 0 uses all."""
+    members: Count
+    """Heads of the reward model, each with its own weights for the pairs; 1 is no ensemble."""
+    objective: Literal["mean", "worst", "mean_minus_variance"]
+    """What the members' scores become for PPO."""
+    variance_coef: Annotated[float, Field(ge=0.0)]
+    """Price of a unit of variance over members, where the objective is mean_minus_variance."""
+    margin: Annotated[float, Field(ge=0.0)]
+    """Raw score by which the chosen answer is to lead, a unit of the rows' strength; 0: none."""
 
 
 Alarm = Literal["ratio", "kl", "eos", "length", "explained_variance"]
@@ -224,6 +232,10 @@ class PpoSettings(Block):
     """Standardised scores are clamped to this distance from 0."""
     max_grad_norm: Positive
     """Gradient norm above which gradients are scaled down."""
+    seeds: Count
+    """Trainings with different seeds; the best that did not collapse is the challenger."""
+    min_distinct_ratio: Share
+    """Of several seeds: fewest different answers, against the reference's, that is no collapse."""
     alarms: AlarmSettings
     """When a step's figures are worth a warning, or the end of training."""
 

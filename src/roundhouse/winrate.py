@@ -7,15 +7,23 @@ tie, rather than a sigmoid of the difference, whose scale would change with ever
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roundhouse.learn.accuracy import Interval, mean_by_group
+
+Floats = NDArray[np.float64]
 
 #: Where prompts of domains too small to be judged by themselves are counted. No domain's name can
 #: be this one: `metrics.domain_part` takes such a mark off its end.
 OTHER = "other-"
+
+#: Precision of the prior on the coefficient of length: a normal of standard deviation 3.
+_RIDGE = 1 / 9
+#: Steps of Newton's method at most, and numbers in one of its arrays.
+_NEWTON, _CELLS = 50, 2_000_000
 
 
 class Bootstrap(NamedTuple):
@@ -53,6 +61,70 @@ def interval(values: Sequence[float], bootstrap: Bootstrap) -> Interval:
     if found is None:
         raise ValueError("no prompts to draw from")
     return found
+
+
+def length_controlled(
+    wins: Sequence[float], longer: Sequence[float], bootstrap: Bootstrap
+) -> Interval:
+    """The win rate that the judge would give at equal length, and its paired-bootstrap interval.
+
+    A logistic regression of the preference on the difference in length,
+
+        logit P(win) = quality + length * tanh(longer / spread of longer),
+
+    gives sigmoid(quality), the prediction where the difference is 0. This is the length-controlled
+    win rate of AlpacaEval 2 (Dubois et al. 2024, Length-controlled AlpacaEval, section 3) without
+    its term for each prompt's difficulty, which needs other models' answers to the same prompts. A
+    ridge of `_RIDGE` on the coefficient of length keeps it finite where length alone decides.
+
+    Args:
+        wins: the judge's preference a prompt, 0 to 1.
+        longer: length of the challenger's answer less the baseline's.
+        bootstrap: draws prompts again, each with its preference and its lengths; the spread stays.
+
+    Raises:
+        ValueError: there are no values, or not one length a win.
+    """
+    won, difference = np.asarray(wins, float), np.asarray(longer, float)
+    if not len(won) or len(won) != len(difference):
+        raise ValueError("one preference and one difference in length a prompt")
+    spread = difference.std()
+    reach = np.tanh(difference / spread) if spread > 0 else np.zeros(len(won))
+    value = _at_equal_length(won, reach, np.ones((1, len(won))))[0]
+    random, even = np.random.default_rng(bootstrap.seed), np.full(len(won), 1 / len(won))
+    part = max(1, _CELLS // len(won))
+    drawn = [
+        _at_equal_length(
+            won, reach, random.multinomial(len(won), even, min(part, bootstrap.draws - done))
+        )
+        for done in range(0, bootstrap.draws, part)
+    ]
+    tail = (1 - bootstrap.confidence) / 2
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
+    return Interval(float(value), float(low), float(high))
+
+
+def _at_equal_length(won: Floats, reach: Floats, times: NDArray[Any]) -> Floats:
+    """sigmoid(quality) [D] of D fits by Newton's method; times [D, n] counts each of n prompts."""
+    quality, length = np.zeros(len(times)), np.zeros(len(times))
+    for _ in range(_NEWTON):
+        chance = 1 / (1 + np.exp(-(quality[:, None] + length[:, None] * reach)))
+        error, weight = times * (won - chance), times * chance * (1 - chance)
+        slope = error.sum(axis=1), error @ reach - _RIDGE * length
+        # Where every prompt is won there is no best quality: the small number ends the climb.
+        bend = weight.sum(axis=1) + 1e-9, weight @ reach, weight @ reach**2 + _RIDGE
+        both = bend[0] * bend[2] - bend[1] ** 2
+        steps = np.stack(
+            [
+                (bend[2] * slope[0] - bend[1] * slope[1]) / both,
+                (bend[0] * slope[1] - bend[1] * slope[0]) / both,
+            ]
+        ).clip(-2, 2)
+        quality, length = quality + steps[0], length + steps[1]
+        if np.abs(steps).max() < 1e-9:
+            break
+    equal: Floats = 1 / (1 + np.exp(-quality))
+    return equal
 
 
 def by_domain(

@@ -4,6 +4,7 @@ import math
 
 import numpy
 import pytest
+from scipy import stats
 
 from roundhouse.learn import accuracy
 from roundhouse.learn.accuracy import Bin
@@ -48,3 +49,26 @@ def test_calibration_bins_hold_every_pair() -> None:
 def test_calibration_error_weighs_bins_by_their_pairs() -> None:
     bins = [Bin(0.2, 0.4, 30), Bin(0.9, 0.9, 10)]
     assert accuracy.expected_calibration_error(bins) == pytest.approx(0.15)
+
+
+def test_rank_correlation_agrees_with_scipys() -> None:
+    random = numpy.random.default_rng(5)
+    for size in (3, 40):
+        x = random.integers(0, 6, size).astype(float)
+        y = x + random.normal(size=size)
+        expected = stats.spearmanr(x, y).statistic
+        assert accuracy.rank_correlation(x, y) == pytest.approx(expected)
+    constant = numpy.ones(4)
+    assert math.isnan(accuracy.rank_correlation(constant, numpy.arange(4.0)))
+    assert math.isnan(accuracy.rank_correlation(numpy.array([]), numpy.array([])))
+
+
+def test_confidence_is_that_of_the_predicted_winner() -> None:
+    predicted = numpy.array([0.05, 0.97, 0.55, 0.5, 1.0, 0.41])
+    right = numpy.array([1.0, 0.0, 1.0, 0.0, 1.0, numpy.nan])
+    found = accuracy.by_confidence(predicted, right)
+    assert [(part.low, part.high, part.pairs) for part in found] == [
+        (0.5, pytest.approx(0.6), 2),
+        (pytest.approx(0.9), 1.0, 3),
+    ]
+    assert [part.accuracy for part in found] == [0.5, pytest.approx(2 / 3)]

@@ -15,7 +15,7 @@ from roundhouse import jsonl, storage
 from roundhouse.errors import StorageError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import Log, silent
-from roundhouse.learn import checkpoint, models, ppo, reward, reward_model, sft
+from roundhouse.learn import checkpoint, models, ppo, preferences, reward, reward_model, sft
 from roundhouse.learn.checkpoint import Checkpoints
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
@@ -90,8 +90,8 @@ def work(stage: str, folder: Path, out: Path, settings: Settings, log: Log, kept
         sft.run(raters, out, settings, 3, log, checkpoints)
     elif stage == "reward":
         # Without the judge, whose process takes seconds to start: tests/rounds has it.
-        pairs = reward.pairs_by_side(raters)["train"]
-        reward.fit(pairs, folder / "sft" / "model", out, settings, 3, log, checkpoints)
+        pairs = preferences.by_side(raters)["train"]
+        reward.fit(pairs, folder / "sft" / "model", out, settings, 3, log, checkpoints=checkpoints)
     else:
         ppo.run(raters, folder / "sft", folder / "reward", out, settings, 3, log, checkpoints)
 

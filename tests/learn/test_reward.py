@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy
 import pytest
 import torch
 
@@ -16,8 +15,7 @@ from roundhouse.journal import silent
 from roundhouse.learn import models, reward, reward_model
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward import Pair
-from roundhouse.learn.reward_model import RewardModel, Scorer
-from roundhouse.learn.text import Batch
+from roundhouse.learn.reward_model import Scorer
 from roundhouse.settings import Settings
 from tests.learn.conftest import llama
 
@@ -58,52 +56,12 @@ def test_the_better_answer_scores_higher(
     assert yes > no
 
 
-def test_a_margin_is_the_score_of_a_less_that_of_b() -> None:
-    class Longer(RewardModel):
-        def raw(self, batch: Batch) -> torch.Tensor:
-            return batch.lengths.float()
-
-    policy = llama()
-    trunk = reward_model.from_policy(policy, "mean").backbone
-    scorer = Scorer(Longer(trunk, "mean"), policy.tokenizer, 9, 9)
-    found = reward._margins(scorer, [pair("yes, the cat.", "no.", 0.9), pair("no", "a cat", 1)])
-    assert found.tolist() == [3.0, -1.0]
-
-
-def test_the_newest_pairs_train_and_part_of_a_partition_is_drawn() -> None:
-    old = [pair(f"a{n}", "b", 0.9) for n in range(100)]
-    new = [pair(f"c{n}", "d", 0.9)._replace(partition=2) for n in range(10)]
-    every = old + new
-    assert reward.newest(every, 0, 3) == every == reward.newest(every, 110, 3)
-    kept = reward.newest(every, 60, 3)
-    assert len(kept) == 60
-    assert {one.a for one in new} <= {one.a for one in kept}
-    numbers = [int(one.a[1:]) for one in kept if one.partition == 1]
-    assert len(set(numbers)) == 50 and 30 < sum(numbers) / 50 < 70
-    assert kept == reward.newest(every, 60, 3) != reward.newest(every, 60, 4)
-
-
-def test_figures_count_ties_and_majorities_as_they_say(tiny: Callable[..., Settings]) -> None:
-    pairs = [
-        pair("yes yes", "no", 0.9, votes=3),
-        pair("yes", "no no", 0.2, votes=5, domain="y"),
-        pair("a cat", "a dog", 0.5, votes=4, domain="y"),
-        pair("a cat", "the dog ran", 0.6, votes=3),
-    ]
-    figures = reward.measure(pairs, numpy.array([1.0, 1.0, 1.0, -1.0]), tiny(), seed=0)
-    assert figures["reward/accuracy"] == pytest.approx(1 / 3)
-    assert figures["reward/accuracy_majority"] == 0.5
-    assert figures["reward/length_baseline"] == pytest.approx(2 / 3)
-    assert figures["reward/accuracy/domain/x"] == 0.5
-    assert figures["reward/accuracy/domain/y"] == 0.0
-    assert figures["reward/accuracy_low"] <= 1 / 3 <= figures["reward/accuracy_high"]
-
-
 def test_the_stage_writes_both_models_and_the_same_bytes_twice(
     tmp_path: Path, tiny: Callable[..., Settings]
 ) -> None:
     models.save(llama(), tmp_path / "sft" / "model")
-    _write(tmp_path, "train", "judge", "eval")
+    write_pairs(tmp_path, "train", "judge", "eval")
+    jsonl.write_json(tmp_path / "figures.json", {"raters/ceiling": 0.8})
     for name in ("one", "two"):
         reward.run(tmp_path, tmp_path / "sft", tmp_path / name, tiny(), 3, silent)
     assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
@@ -112,6 +70,9 @@ def test_the_stage_writes_both_models_and_the_same_bytes_twice(
     figures = jsonl.read_json(tmp_path / "one" / "figures.json")
     assert {"reward/accuracy", "reward/judge_accuracy_low", "reward/ece"} <= figures.keys()
     assert figures["reward/judge_overlap"] == 0
+    assert figures["reward/accuracy_of_ceiling"] == figures["reward/accuracy"] / 0.8
+    assert -1 <= figures["reward/length_correlation"] <= 1
+    assert any(name.startswith("reward/accuracy/confidence/") for name in figures)
     bins = jsonl.read_json(tmp_path / "one" / "calibration.json")["bins"]
     assert sum(part["count"] for part in bins) == 4
     scorer = reward.load(tmp_path / "one" / "model")
@@ -122,7 +83,7 @@ def test_what_stops_the_judge_stops_the_stage(
     tmp_path: Path, tiny: Callable[..., Settings]
 ) -> None:
     models.save(llama(), tmp_path / "sft" / "model")
-    _write(tmp_path, "train", "judge")
+    write_pairs(tmp_path, "train", "judge")
     rows = [row | {"weight": row["weight"] if row["side"] == "train" else math.inf}
             for row in jsonl.read(tmp_path / "pairs.jsonl")]  # fmt: skip
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -135,23 +96,24 @@ def test_what_stops_the_judge_stops_the_stage(
 def test_a_side_without_pairs_is_named(
     tmp_path: Path, tiny: Callable[..., Settings], missing: str
 ) -> None:
-    _write(tmp_path, *({"train", "judge", "eval"} - {missing}))
+    write_pairs(tmp_path, *({"train", "judge", "eval"} - {missing}))
     with pytest.raises(DataError, match=f"no pairs on the side {missing}"):
         reward.run(tmp_path, tmp_path / "sft", tmp_path / "out", tiny(), 3, silent)
 
 
-def _write(folder: Path, *sides: str) -> None:
+def write_pairs(folder: Path, *sides: str, since: int = 1) -> None:
     rows = [
         {
             "prompt": [{"role": "user", "content": f"why the {what} on {side}?"}],
-            "a": "yes, the cat sat.",
+            "a": "yes, the cat sat on.",
             "b": f"no, the {what} ran.",
             "p": p,
             "weight": 1.0,
             "votes": 1,
             "side": side,
             "domain": "x",
-            "partition": 1,
+            "partition": since,
+            "since": since,
             "rows": ["r"],
         }
         for side in sides

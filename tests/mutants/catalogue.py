@@ -19,6 +19,7 @@ class Mutant(NamedTuple):
 
 _RL, _PPO, _EVAL = "learn/rl.py", "learn/ppo.py", "evaluation.py"
 _REWARD, _AGGREGATE, _GATE = "learn/reward.py", "raters/aggregate.py", "gate.py"
+_PREFERENCES = "learn/preferences.py"
 _T_RL, _T_PPO, _T_EVAL = (
     "tests/learn/test_rl.py", "tests/learn/test_ppo.py", "tests/test_evaluation.py",
 )  # fmt: skip
@@ -110,6 +111,18 @@ LEARNING = (
         "score read a token early", "learn/reward_model.py", "batch.lengths[:, None, None].expand",
         "(batch.lengths[:, None, None] - 1).expand", "tests/learn/test_reward_model.py",
     ),
+    Mutant(
+        "the kindest member pays", "learn/ensemble.py", "opinions.min(dim=1)",
+        "opinions.max(dim=1)",
+        "tests/learn/test_ensemble.py::"
+        "test_no_objective_pays_more_than_the_mean_and_agreement_costs_nothing",
+    ),
+    Mutant(
+        "a collapsed seed is taken", "learn/seeds.py", "return not one.faults, objective",
+        "return bool(one.faults), objective",
+        "tests/learn/test_seeds.py::"
+        "test_the_best_that_passes_is_taken_and_each_seed_is_on_record",
+    ),
 )  # fmt: skip
 
 #: From votes to pairs, and from pairs to reward model and judge.
@@ -119,9 +132,9 @@ DATA = (
         f"{_T_REWARD}::test_the_better_answer_scores_higher",
     ),
     Mutant(
-        "swapped margin", _REWARD, "numpy.array(first) - numpy.array(second)",
+        "swapped margin", _PREFERENCES, "numpy.array(first) - numpy.array(second)",
         "numpy.array(second) - numpy.array(first)",
-        f"{_T_REWARD}::test_a_margin_is_the_score_of_a_less_that_of_b",
+        "tests/learn/test_preferences.py::test_a_margin_is_the_score_of_a_less_that_of_b",
     ),
     Mutant(
         "label flipped at aggregation", _AGGREGATE, "label == FIRST, 1 - sure, sure",
@@ -162,8 +175,8 @@ DATA = (
         '(side == "judge") | ~sits', f"{_T_AGGREGATE}::test_a_rater_heard_on_both_sides_is_named",
     ),
     Mutant(
-        "judge trained on PPO's prompts", _REWARD, 'pairs_by_side(raters)["judge"]',
-        'pairs_by_side(raters)["train"]',
+        "judge trained on PPO's prompts", _REWARD, 'by_side(raters)["judge"]',
+        'by_side(raters)["train"]',
         f"{_T_REWARD}::test_the_stage_writes_both_models_and_the_same_bytes_twice",
     ),
     Mutant(
@@ -171,9 +184,15 @@ DATA = (
         "tests/test_feedback.py::test_a_prompt_has_the_side_that_it_always_had",
     ),
     Mutant(
-        "evaluation rows train the reward model", _REWARD, 'sides[row["side"]].append(_pair(row))',
+        "evaluation rows train the reward model", _PREFERENCES,
+        'sides[row["side"]].append(_pair(row))',
         'sides["judge" if row["side"] == "judge" else "train"].append(_pair(row))',
         f"{_T_EVAL}::test_one_evaluation_row_among_those_that_train_is_a_leak",
+    ),
+    Mutant(
+        "an earlier model on what it learned from", "learn/prequential.py",
+        "pair.since > earlier.round", "pair.since >= earlier.round",
+        "tests/learn/test_prequential.py::test_only_pairs_that_nobody_had_judged_count",
     ),
     Mutant(
         "evaluation rows train SFT", "learn/sft.py", 'if row["side"] == side',
@@ -215,6 +234,11 @@ DECIDING = (
         "champion never asked", _EVAL, 'return "champion" if "champion" in row["answers"] else',
         'return "reference" if "champion" in row["answers"] else',
         f"{_T_EVAL}::test_with_a_champion_the_baseline_is_the_champion",
+    ),
+    Mutant(
+        "length not held equal", "winrate.py",
+        "np.tanh(difference / spread) if spread > 0 else", "",
+        "tests/test_winrate.py::test_a_judge_who_only_likes_length_sees_no_better_answers",
     ),
     Mutant(
         "win-rate sides swapped", _EVAL,

@@ -217,11 +217,30 @@ def test_a_correction_is_a_pair_that_may_be_wrong(compare: Compare) -> None:
     assert chance(found[0], "z") == pytest.approx((1 - aggregate.MISTAKE + 0) / 2)
 
 
-def test_the_partition_of_a_pair_is_its_newest_vote() -> None:
+def test_a_pair_names_the_partitions_of_its_newest_and_its_oldest_vote() -> None:
     rows = one_side([("r0", 0), ("r1", 1)])
-    found = table.judgements({2: rows[:1], 5: rows[1:]}, NO_PANEL)
-    line = aggregate.pairs(table.build(found), believe(), PLAIN, NO_PANEL)[0]
-    assert line["partition"] == 5
+    # The second rater changes their mind: only the last vote counts, and the first came before.
+    again = [row | {"id": "later", "choice": 0} for row in rows[1:]]
+    for partitions, oldest in (({2: rows[:1], 5: rows[1:]}, 2), ({3: rows[1:], 5: again}, 3)):
+        found = table.judgements(partitions, NO_PANEL)
+        line = aggregate.pairs(table.build(found), believe(), PLAIN, NO_PANEL)[0]
+        assert (line["partition"], line["since"]) == (5, oldest)
+
+
+def test_strength_is_the_mean_of_those_who_gave_one_and_absent_where_nobody_did() -> None:
+    rows = one_side([("r0", 0), ("r1", 0), ("r2", "tie")])
+    said = [rows[0] | {"strength": 3}, rows[1] | {"strength": 1}, rows[2]]
+
+    def lines(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = table.build(table.judgements({1: given}, NO_PANEL))
+        return aggregate.pairs(found, believe(), PLAIN, NO_PANEL)
+
+    assert lines(said[:2])[0]["strength"] == pytest.approx(2)
+    # Who calls it a tie says that neither is better, at strength 0.
+    assert lines(said)[0]["strength"] == pytest.approx(4 / 3)
+    assert lines([said[0], rows[1]])[0]["strength"] == pytest.approx(3)
+    assert "strength" not in lines(rows)[0]
+    assert lines(said)[0]["p"] == lines(rows)[0]["p"]
 
 
 def test_demonstrations_and_flags() -> None:

@@ -8,7 +8,7 @@ from roundhouse.feedback import rater_key
 from roundhouse.hashes import sha256_file, sha256_folder
 from roundhouse.ledger import Decision, Ledger
 from roundhouse.ledger.records import Action
-from roundhouse.rounds import audit, records
+from roundhouse.rounds import audit, objects, records
 
 COMMITTED = {"outcome": "promoted", "bound": {"model": "a" * 64}}
 
@@ -25,7 +25,7 @@ def test_a_folder_has_the_same_digest_by_its_files_digests(tmp_path: Path) -> No
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     digests = {path.relative_to(tmp_path).as_posix(): sha256_file(path) for path in files}
     digests["out/ppo/model-other"] = "0"
-    found = records.folder_digest(digests, "out/ppo/model")
+    found = objects.folder_digest(digests, "out/ppo/model")
     assert found == sha256_folder(tmp_path / "out/ppo/model")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import jsonl
-from roundhouse.learn import reward
+from roundhouse.learn import preferences
 from roundhouse.locations import Locations
 from roundhouse.rounds import usage
 from roundhouse.rounds.inputs import Inputs
@@ -91,11 +91,11 @@ def test_pairs_that_were_not_drawn_are_those_that_training_left_out() -> None:
     taken = set()
     for side in ("train", "judge"):
         found = [
-            reward.Pair(row["prompt"], str(row["rows"]), "", 0, 1, 1, "", row["partition"])
+            preferences.Pair(row["prompt"], str(row["rows"]), "", 0, 1, 1, "", row["partition"])
             for row in rows
             if row["side"] == side
         ]
-        taken |= {one.a for one in reward.newest(found, 10, seed=17)}
+        taken |= {one.a for one in preferences.newest(found, 10, seed=17)}
     uses = list(usage.uses(Paper({usage.PAIRS: rows}, most=10), "t"))
     assert len(uses) == 60
     assert {str(list(use.rows)) for use in uses if use.how != "not-drawn"} == taken

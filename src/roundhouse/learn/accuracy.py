@@ -4,6 +4,7 @@ A pair's label is soft: `p` is the probability that answer a is better, as the r
 undecided pair (p = 0.5) has no right answer and does not count; equal scores count one half.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,15 @@ class Bin(NamedTuple):
 
     predicted: float
     observed: float
+    pairs: int
+
+
+class Confidence(NamedTuple):
+    """Pairs whose predicted winner had a probability from low to high, and their accuracy."""
+
+    low: float
+    high: float
+    accuracy: float
     pairs: int
 
 
@@ -61,6 +71,44 @@ def mean_by_group(
     tail = (1 - confidence) / 2
     low, high = numpy.quantile(means, [tail, 1 - tail])
     return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
+
+
+def rank_correlation(x: Floats, y: Floats) -> float:
+    """Spearman's rank correlation, equal values at their mean rank; NaN where one does not vary.
+
+    >>> rank_correlation(numpy.array([1.0, 2.0, 9.0]), numpy.array([5.0, 6.0, 7.0]))
+    1.0
+    """
+    ranks = [_ranks(values) for values in (x, y)]
+    centred = [rank - rank.mean() for rank in ranks] if len(x) else [x, y]
+    scale = math.sqrt((centred[0] @ centred[0]) * (centred[1] @ centred[1]))
+    return float(centred[0] @ centred[1] / scale) if scale else math.nan
+
+
+def by_confidence(predicted: Floats, right: Floats, bins: int = 5) -> list[Confidence]:
+    """Accuracy by how sure the prediction was, whichever answer it was for.
+
+    Args:
+        predicted: [n] probability that a is better.
+        right: [n] of `correct`, NaN for an undecided pair, which counts in no bin.
+        bins: of equal width from 0.5 to 1.
+    """
+    sure = numpy.maximum(predicted, 1 - predicted)
+    place = numpy.minimum(((sure - 0.5) * 2 * bins).astype(int), bins - 1)
+    found = []
+    for index in range(bins):
+        chosen = right[(place == index) & ~numpy.isnan(right)]
+        low, high = 0.5 + 0.5 * index / bins, 0.5 + 0.5 * (index + 1) / bins
+        if len(chosen):
+            found.append(Confidence(low, high, float(chosen.mean()), len(chosen)))
+    return found
+
+
+def _ranks(values: Floats) -> Floats:
+    _, place, counts = numpy.unique(values, return_inverse=True, return_counts=True)
+    ends = numpy.cumsum(counts)
+    ranks: Floats = (ends - (counts - 1) / 2)[place]
+    return ranks
 
 
 def calibration(predicted: Floats, p: Floats, bins: int = 10) -> list[Bin]:

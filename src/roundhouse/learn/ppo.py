@@ -22,6 +22,7 @@ from roundhouse.errors import DataError
 from roundhouse.journal import Log
 from roundhouse.learn import (
     checkpoint,
+    doubt,
     memory,
     models,
     optimizers,
@@ -34,6 +35,7 @@ from roundhouse.learn import (
 from roundhouse.learn.alarms import Watch
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel
+from roundhouse.learn.seeds import best as choose_seed
 from roundhouse.learn.text import Batch, Messages
 from roundhouse.settings import PpoSettings, Settings
 
@@ -46,6 +48,7 @@ class Rollout(NamedTuple):
         logprobs: of the policy that sampled them.
         kl: per-token estimate against the reference, 0 outside the action mask.
         scores: [B] of the reward model, standardised, as it gave them.
+        doubt: [B] what the reward model's members disagree on, 0 with one member.
         final: [B] scores as the episodes get them: clamped, answers without end penalised.
         rewards: price of KL at each token, final score at the end.
         values: of the critic before the update, 0 outside the value mask.
@@ -57,6 +60,7 @@ class Rollout(NamedTuple):
     logprobs: Tensor
     kl: Tensor
     scores: Tensor
+    doubt: Tensor
     final: Tensor
     rewards: Tensor
     values: Tensor
@@ -167,10 +171,36 @@ def run(
         seed,
         settings.ppo,
     )
-    figures = train(begin(policy.model, task), task, log, checkpoints)
+    model, figures = train_seeds(policy.model, task, log, checkpoints)
+    policy = policy._replace(model=model)
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
     jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
+    if scorer.model.members > 1:
+        jsonl.write(out / "uncertain.jsonl", doubt.pairs(policy, scorer, prompts, settings, seed))
+
+
+def train_seeds(
+    policy: PreTrainedModel, task: Task, log: Log, checkpoints: Checkpoints = NOWHERE
+) -> tuple[PreTrainedModel, dict[str, float]]:
+    """Trains the policy, or `ppo.seeds` copies of the reference, of which the best is returned.
+
+    The log counts the steps of all seeds through, one seed after the other.
+    """
+    seeds, steps = task.settings.seeds, task.settings.steps
+    if seeds == 1:
+        return policy, train(begin(policy, task), task, log, checkpoints)
+
+    def one(seed: int) -> tuple[PreTrainedModel, dict[str, float]]:
+        before = (seed - task.seed) * steps
+
+        def shifted(step: int, total: int, metrics: Mapping[str, float]) -> None:
+            log(before + step, seeds * total, metrics)
+
+        model, own = copy.deepcopy(task.reference), task._replace(seed=seed)
+        return model, train(begin(model, own), own, shifted, checkpoints.of(f"seed-{seed}"))
+
+    return choose_seed(one, task)
 
 
 def training_prompts(raters: Path) -> list[Messages]:
@@ -230,7 +260,7 @@ def train(
 def _identity(state: State, task: Task) -> str:
     """Of a training that has not begun."""
     rest = task.eos, task.pad, task.limit, task.seed, task.settings.model_dump()
-    offset = task.reward.mean, task.reward.std
+    offset = task.reward.mean, task.reward.std, list(task.reward.voices)
     return checkpoint.identity(state.policy, task.reward, offset, task.prompts, rest)
 
 
@@ -260,7 +290,7 @@ def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, fl
     updates = learn(state, task, rollout)
 
     # 7. What happened; then the price of KL for the next step.
-    metrics = _metrics(state, rollout, answers, updates)
+    metrics = _metrics(state, task, rollout, answers, updates)
     state.step += 1
     optimizers.check_finite("ppo", state.step, **metrics, **_weights(state))
     state.kl.update(metrics["ppo/kl"], len(prompts))
@@ -283,7 +313,7 @@ def roll_out(
     # 2. Reference, score and value of each answer.
     batch = _with_room(prompts, answers, task)
     old = _fit(answers.logprobs, batch)
-    reference, scores, values = _judge(state, task, batch)
+    reference, scores, unsure, values = _judge(state, task, batch)
 
     # 3. Rewards: the price of KL at each token, the score at the end.
     actions = batch.action_mask
@@ -299,7 +329,7 @@ def roll_out(
 
     # 5. Whitening over the batch's tokens.
     white = rl.whiten(advantages, actions)
-    return Rollout(batch, old, kl, scores, final, rewards, values, white, returns)
+    return Rollout(batch, old, kl, scores, unsure, final, rewards, values, white, returns)
 
 
 def learn(state: State, task: Task, rollout: Rollout) -> list[dict[str, float]]:
@@ -325,8 +355,8 @@ def prompts_of_step(task: Task, step: int) -> list[list[int]]:
 
 
 @torch.no_grad()
-def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Reference log-probabilities [B, R], scores [B], values [B, R]; sorted by length, in parts.
+def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Reference log-probabilities [B, R], scores and doubt [B], values [B, R]; by length, in parts.
 
     Parts near in length hold little padding, and logits are never held for more than one part.
     """
@@ -334,15 +364,15 @@ def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tens
     width = batch.responses.shape[1]
     reference = torch.zeros(len(order), width, device=order.device)
     values = torch.zeros_like(reference)
-    scores = torch.zeros(len(order), device=order.device)
+    scores, unsure = torch.zeros(2, len(order), device=order.device)
     for rows in torch.split(order, task.settings.minibatch):
         part = _trim(batch, rows)
         wide = part.responses.shape[1]
         logprobs = models.response_logprobs(task.reference, part, task.settings.temperature)
         reference[rows, :wide] = logprobs
-        scores[rows] = task.reward(part)
+        scores[rows], unsure[rows] = task.reward.judged(part)
         values[rows, :wide] = state.critic.values(part)
-    return reference, scores, values
+    return reference, scores, unsure, values
 
 
 def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
@@ -392,6 +422,7 @@ def _weights(state: State) -> dict[str, float]:
 
 def _metrics(
     state: State,
+    task: Task,
     rollout: Rollout,
     answers: sampling.Answers,
     updates: Sequence[dict[str, float]],
@@ -411,6 +442,8 @@ def _metrics(
         "ppo/eos_rate": answers.ended.float().mean().item(),
         "ppo/length": answers.lengths.float().mean().item(),
     }
+    if task.reward.members > 1:
+        metrics["ppo/disagreement"] = rollout.doubt.mean().item()
     for name in updates[0]:
         metrics[f"ppo/{name}"] = sum(update[name] for update in updates) / len(updates)
     return metrics | {"ppo/ratio_max": max(update["ratio_max"] for update in updates)}

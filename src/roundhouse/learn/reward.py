@@ -7,13 +7,13 @@ each; the judge's is this module run as a program, which is told everything in f
 """
 
 import json
-import random
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -28,43 +28,27 @@ from roundhouse.journal import Log, silent
 from roundhouse.learn import (
     accuracy,
     checkpoint,
+    ensemble,
     memory,
     models,
     optimizers,
+    preferences,
+    prequential,
     reward_model,
     sampling,
     supervised,
     text,
 )
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
+from roundhouse.learn.preferences import Pair, newest
+from roundhouse.learn.prequential import Earlier
 from roundhouse.learn.reward_model import RewardModel, Scorer, load, score
-from roundhouse.learn.text import Messages
-from roundhouse.metrics import domain_part
 from roundhouse.settings import Settings
 
 __all__ = ["Pair", "RewardModel", "Scorer", "load", "run", "score", "train"]
 
 #: Answers of the supervised model whose scores define 0 and 1.
 _SAMPLES = 512
-
-
-class Pair(NamedTuple):
-    """Two answers to one prompt.
-
-    Attributes:
-        p: probability that a is better, from the votes.
-        weight: multiplies the pair's loss.
-        votes: how many ratings stand behind it.
-    """
-
-    prompt: Messages
-    a: str
-    b: str
-    p: float
-    weight: float
-    votes: int
-    domain: str
-    partition: int
 
 
 def run(
@@ -74,47 +58,83 @@ def run(
     settings: Settings,
     seed: int,
     log: Log,
+    earlier: Earlier | None = None,
     checkpoints: Path | None = None,
 ) -> None:
     """Trains reward model and judge on the pairs in `raters`, from the model in `sft`.
 
-    Writes both models, figures on the pairs of the eval side, and the reliability diagram; states
-    of the trainings go into the folder `checkpoints`.
+    Writes both models, figures on the pairs of the eval side, and the reliability diagram. The
+    `earlier` round's reward model is scored on pairs that came since, before anything trains.
+    States of the trainings go into the folder `checkpoints`.
     """
-    pairs = pairs_by_side(raters)
+    pairs = preferences.by_side(raters)
     if not pairs["train"] or not pairs["judge"]:
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
+    figures: dict[str, float] = {}
+    if earlier:
+        optimizers.start(seed, settings.model.threads)
+        figures |= prequential.measure(earlier, pairs["train"], settings.evaluate, seed)
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
     # Reward model and judge side by side, each with the supervised model whose answers it rates.
     shape = memory.load(settings.model, 2 * settings.reward.batch)
     config = models.configuration(sft / "model")
     memory.require("reward", memory.plan(config, shape, trained=2, frozen=2), models.device())
-    kept = Checkpoints(checkpoints, settings.checkpoints)
+    kept = Checkpoints(checkpoints, settings.checkpoints).of("model")
     with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
-        model = fit(training, sft / "model", out / "model", settings, seed, log, kept.of("model"))
+        members = settings.reward.members
+        model = fit(training, sft / "model", out / "model", settings, seed, log, members, kept)
         judge = _result(judging)
-    figures = {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
+    figures |= {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
     figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
     figures["reward/judge_overlap"] = float(len({*judge.prompts} & {*model.prompts}))
-    bins: list[accuracy.Bin] = []
+    seen = Seen({}, [], [])
     if held_out := pairs["eval"]:
-        margins = _margins(load(out / "model"), held_out)
-        bins = accuracy.calibration(1 / (1 + numpy.exp(-margins)), _labels(held_out))
-        figures |= measure(held_out, margins, settings, seed)
-        figures["reward/ece"] = accuracy.expected_calibration_error(bins)
-        judged = _margins(load(out / "judge"), held_out)
-        figures |= _with_interval("reward/judge_accuracy", judged, held_out, settings, seed)
+        seen = look(load(out / "model"), held_out, settings, seed)
+        judged = preferences.scores(load(out / "judge"), held_out).margins
+        figures |= seen.figures | preferences.with_interval(
+            "reward/judge_accuracy", judged, held_out, settings.evaluate, seed
+        )
+    known = jsonl.read_json(raters / "figures.json") if (raters / "figures.json").exists() else {}
+    if ceiling := known.get("raters/ceiling"):
+        figures |= preferences.share_of_ceiling(figures, ceiling)
     jsonl.write_json(out / "figures.json", figures)
-    jsonl.write_json(out / "calibration.json", {"bins": [_plain(part) for part in bins]})
+    diagram = {
+        "bins": [_plain(part) for part in seen.bins],
+        "confidence": [part._asdict() for part in seen.confidence],
+    }
+    jsonl.write_json(out / "calibration.json", diagram)
 
 
-def pairs_by_side(raters: Path) -> dict[str, list[Pair]]:
-    """All pairs: `train` teaches the reward model, `judge` the judge, `eval` measures both."""
-    sides: dict[str, list[Pair]] = {"train": [], "judge": [], "eval": []}
-    for row in jsonl.read(raters / "pairs.jsonl"):
-        sides[row["side"]].append(_pair(row))
-    return sides
+class Seen(NamedTuple):
+    """A reward model on held-out pairs.
+
+    Attributes:
+        figures: by name.
+        bins: of the reliability diagram.
+        confidence: accuracy by how sure the model was.
+    """
+
+    figures: dict[str, float]
+    bins: list[accuracy.Bin]
+    confidence: list[accuracy.Confidence]
+
+
+def look(scorer: Scorer, held_out: Sequence[Pair], settings: Settings, seed: int) -> Seen:
+    """Measures a reward model on pairs that it did not learn from."""
+    found, labels = preferences.scores(scorer, held_out), preferences.labels(held_out)
+    predicted = 1 / (1 + numpy.exp(-found.margins))
+    bins = accuracy.calibration(predicted, labels)
+    confidence = accuracy.by_confidence(predicted, accuracy.correct(found.margins, labels))
+    figures = preferences.measure(held_out, found.margins, settings.evaluate, seed)
+    figures["reward/ece"] = accuracy.expected_calibration_error(bins)
+    for part in confidence:
+        place = f"{100 * part.low:.0f}-{100 * part.high:.0f}"
+        figures[f"reward/accuracy/confidence/{place}"] = part.accuracy
+    correlation = preferences.length_correlation(held_out, found)
+    if not math.isnan(correlation):
+        figures["reward/length_correlation"] = correlation
+    return Seen(figures, bins, confidence)
 
 
 class Fitted(NamedTuple):
@@ -138,21 +158,36 @@ def fit(
     settings: Settings,
     seed: int,
     log: Log,
+    members: int = 1,
     checkpoints: Checkpoints = NOWHERE,
 ) -> Fitted:
     """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
     optimizers.start(seed, settings.model.threads)
     policy = models.load(sft)
     limits = settings.model
-    model = reward_model.from_policy(policy, settings.reward.pooling)
+    block = settings.reward
+    model = reward_model.from_policy(policy, block.pooling, members)
+    model.voices = model.voices._replace(
+        objective=block.objective, variance_coef=block.variance_coef
+    )
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
-    loss = train(scorer, pairs, settings, seed, log, checkpoints)
-    prompts = _spread(pairs, _SAMPLES)
+    taught = lessons(pairs, members, block.margin, seed)
+    loss = train(scorer, taught, settings, seed, log, checkpoints)
+    prompts = preferences.spread(pairs, _SAMPLES)
     said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
     reward_model.standardise(scorer, prompts, [answer.text for answer in said])
     reward_model.save(scorer, out)
     keys = {prompt_key({"prompt": pair.prompt}) for pair in pairs}
     return Fitted(loss, len(pairs), sorted(keys))
+
+
+def lessons(pairs: Sequence[Pair], members: int, margin: float, seed: int) -> list[Pair]:
+    """The pairs with what training adds to them: their gaps, and the members' shares."""
+    shares = ensemble.bootstrap(len(pairs), members, seed)
+    return [
+        pair._replace(gap=margin * pair.strength, shares=own)
+        for pair, own in zip(pairs, shares, strict=True)
+    ]
 
 
 def fit_judge(
@@ -164,9 +199,9 @@ def fit_judge(
     checkpoints: Path | None = None,
 ) -> Fitted:
     """The judge, from the pairs of its own side and with a seed of its own."""
-    pairs = newest(pairs_by_side(raters)["judge"], settings.reward.max_pairs, seed)
+    pairs = newest(preferences.by_side(raters)["judge"], settings.reward.max_pairs, seed)
     kept = Checkpoints(checkpoints, settings.checkpoints).of("judge")
-    return fit(pairs, sft / "model", out / "judge", settings, seed + 1, silent, kept)
+    return fit(pairs, sft / "model", out / "judge", settings, seed + 1, silent, 1, kept)
 
 
 @contextmanager
@@ -225,7 +260,7 @@ def train(
     ]
     weights = [p for p in model.parameters() if p.requires_grad]
     adam = AdamW(weights, lr=block.lr, weight_decay=block.weight_decay)
-    labels = [(pair.p, pair.weight) for pair in pairs]
+    labels = [(pair.p, pair.weight, pair.gap, pair.shares) for pair in pairs]
     losses = supervised.train(
         "reward",
         supervised.State(model, optimizers.Optimizers([adam], len(batches), 0.05)),
@@ -239,41 +274,17 @@ def train(
     return sum(last) / len(last)
 
 
-def measure(
-    pairs: Sequence[Pair], margins: accuracy.Floats, settings: Settings, seed: int
-) -> dict[str, float]:
-    """Figures of a reward model on held-out pairs; margins [n] are score a - score b."""
-    figures = _with_interval("reward/accuracy", margins, pairs, settings, seed)
-    clear = [i for i, pair in enumerate(pairs) if pair.votes > 2 and abs(pair.p - 0.5) > 1 / 6]
-    if clear:
-        chosen = [pairs[i] for i in clear]
-        figures |= _with_interval(
-            "reward/accuracy_majority", margins[clear], chosen, settings, seed
-        )
-    longer = numpy.array([float(len(pair.a.split()) - len(pair.b.split())) for pair in pairs])
-    baseline = accuracy.correct(longer, _labels(pairs))
-    figures["reward/length_baseline"] = float(numpy.nanmean(baseline))
-    right = accuracy.correct(margins, _labels(pairs))
-    for domain in sorted({pair.domain for pair in pairs if pair.domain}):
-        chosen_rows = [i for i, pair in enumerate(pairs) if pair.domain == domain]
-        if not numpy.isnan(right[chosen_rows]).all():
-            share = float(numpy.nanmean(right[chosen_rows]))
-            figures[f"reward/accuracy/domain/{domain_part(domain)}"] = share
-    return figures
+def pair_loss(margins: Tensor, p: Tensor, weights: Tensor, gaps: Tensor | None = None) -> Tensor:
+    """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n].
 
-
-def newest(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
-    """At most `most` pairs (0: all), of the newest partitions; a part of one is drawn at random."""
-    if not most or len(pairs) <= most:
-        return list(pairs)
-    # Pairs come in the order of the feedback, which may go through one subject after the other.
-    drawn = random.Random(seed).sample(pairs, len(pairs))
-    return sorted(drawn, key=lambda pair: -pair.partition)[:most]
-
-
-def pair_loss(margins: Tensor, p: Tensor, weights: Tensor) -> Tensor:
-    """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n]."""
-    losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
+    With gaps [n] each side of a pair has to win by its gap: -p log sigmoid(margin - gap)
+    - (1 - p) log sigmoid(-margin - gap) (Touvron et al. 2023, Llama 2, equation 2, for soft p).
+    """
+    if gaps is None:
+        losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
+    else:
+        losses = p * functional.softplus(gaps - margins)
+        losses = losses + (1 - p) * functional.softplus(gaps + margins)
     return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
 
 
@@ -285,10 +296,20 @@ def _pair_loss(
     prompts = [prompt for prompt, _, _ in data for _ in "ab"]
     responses = [answer for _, a, b in data for answer in (a, b)]
     batch = text.collate(prompts, responses, text.pad_id(scorer.tokenizer), device)
-    first, second = scorer.model.raw(batch).view(-1, 2).unbind(dim=1)
     p = torch.tensor([pair.p for pair in pairs], device=device)
     weights = torch.tensor([pair.weight for pair in pairs], device=device)
-    return pair_loss(first - second, p, weights)
+    gaps = torch.tensor([pair.gap for pair in pairs], device=device)
+    wide = gaps if gaps.any() else None
+    if scorer.model.members == 1:
+        first, second = scorer.model.raw(batch).view(-1, 2).unbind(dim=1)
+        return pair_loss(first - second, p, weights, wide)
+    first, second = scorer.model.heads(batch).unflatten(0, (-1, 2)).unbind(dim=1)
+    shares = weights[:, None] * torch.tensor([pair.shares for pair in pairs], device=device)
+    losses = [
+        pair_loss(margins, p, own, wide)
+        for margins, own in zip((first - second).T, shares.T, strict=True)
+    ]
+    return torch.stack(losses).mean()
 
 
 def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int], list[int]]]:
@@ -299,49 +320,8 @@ def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list
     return list(zip(prompts, first, second, strict=True))
 
 
-def _margins(scorer: Scorer, pairs: Sequence[Pair]) -> accuracy.Floats:
-    """Raw score a - score b [n]: the logit of a's win, as it was trained."""
-    prompts = [pair.prompt for pair in pairs]
-    first = score(scorer, prompts, [pair.a for pair in pairs])
-    second = score(scorer, prompts, [pair.b for pair in pairs])
-    margins: accuracy.Floats = (numpy.array(first) - numpy.array(second)) * scorer.model.std
-    return margins
-
-
-def _with_interval(
-    name: str, margins: accuracy.Floats, pairs: Sequence[Pair], settings: Settings, seed: int
-) -> dict[str, float]:
-    groups = [jsonl.dumps(pair.prompt) for pair in pairs]
-    block = settings.evaluate
-    found = accuracy.mean_by_group(
-        accuracy.correct(margins, _labels(pairs)),
-        groups,
-        block.bootstrap_draws,
-        block.confidence,
-        seed,
-    )
-    if found is None:
-        return {}
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def _labels(pairs: Sequence[Pair]) -> accuracy.Floats:
-    return numpy.array([pair.p for pair in pairs], dtype=numpy.float64)
-
-
 def _plain(part: accuracy.Bin) -> dict[str, float]:
     return {"predicted": part.predicted, "observed": part.observed, "count": part.pairs}
-
-
-def _spread(pairs: Sequence[Pair], most: int) -> list[Messages]:
-    """At most `most` distinct prompts, spread evenly over the pairs' order."""
-    distinct = list({jsonl.dumps(pair.prompt): pair.prompt for pair in pairs}.values())
-    stride = max(1, -(-len(distinct) // most))
-    return distinct[::stride]
-
-
-def _pair(row: dict[str, Any]) -> Pair:
-    return Pair(*(row.get(name, "") for name in Pair._fields))
 
 
 def main(arguments: Sequence[str]) -> int:

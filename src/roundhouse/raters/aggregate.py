@@ -46,8 +46,12 @@ def pairs(
     """The lines of pairs.jsonl, in the order in which items first came.
 
     `p` is the probability that answer a is better, a tie counting half; weights average 1 a side.
+    `partition` and `since` are those of the newest and of the oldest vote on the item. `strength`,
+    where votes give one, is their weighted mean, a tie being 0.
     """
-    votes = latest(ratings.votes[may_speak(ratings, split)])
+    spoken = ratings.votes[may_speak(ratings, split)]
+    first_seen = spoken.groupby("item")["round"].min()
+    votes = latest(spoken)
     of_rater = votes["rater"].map({one.rater: one.weight for one in verdicts})
     votes = votes.assign(weight=of_rater.astype(float) * votes["share"])
     votes = votes[votes["weight"] > 0]
@@ -59,12 +63,13 @@ def pairs(
     soft, strength = _labels(votes, weight, code, size, settings)
     found = [ratings.items[item] for item in items]
     strength = _normalised(strength, [one.side for one in found])
-    partition = votes["round"].groupby(code).max().to_numpy()
+    newest = votes["round"].groupby(code).max().to_numpy()
     rows = _rows(votes, code, len(items))
+    said = _said_strength(votes, weight, code, len(items))
     return [
-        _line(
-            found[k], float(soft[k]), float(strength[k]), int(size[k]), int(partition[k]), rows[k]
-        )
+        _line(found[k], float(soft[k]), float(strength[k]), int(size[k]), rows[k])
+        | {"partition": int(newest[k]), "since": int(first_seen[items[k]])}
+        | ({"strength": float(said[k])} if said[k] > 0 else {})
         for k in range(len(items))
     ]
 
@@ -165,6 +170,17 @@ def _labels(
     return soft, np.asarray(total / np.sqrt(size))
 
 
+def _said_strength(
+    votes: pd.DataFrame, weight: Floats, code: NDArray[np.int64], items: int
+) -> Floats:
+    """[items] weighted mean of the strength of the votes that gave one, 0 where none did."""
+    strength = votes["strength"].to_numpy(float)
+    known = ~np.isnan(strength) & (votes["strength"].groupby(code).transform("max").to_numpy() > 0)
+    total = np.bincount(code[known], weight[known], minlength=items)
+    said = np.bincount(code[known], weight[known] * strength[known], minlength=items)
+    return np.asarray(np.divide(said, total, out=np.zeros(items), where=total > 0))
+
+
 def _normalised(weight: Floats, side: Sequence[str]) -> Floats:
     names = np.array(side)
     result = weight.copy()
@@ -181,12 +197,10 @@ def _rows(votes: pd.DataFrame, code: NDArray[np.int64], items: int) -> list[list
     return [list(ids) for ids in rows]
 
 
-def _line(
-    item: Item, p: float, weight: float, votes: int, partition: int, rows: list[str]
-) -> dict[str, Any]:
+def _line(item: Item, p: float, weight: float, votes: int, rows: list[str]) -> dict[str, Any]:
     return {
         "prompt": item.prompt, "a": item.a, "b": item.b, "p": p, "weight": weight, "votes": votes,
-        "side": item.side, "domain": item.domain, "partition": partition, "rows": rows,
+        "side": item.side, "domain": item.domain, "rows": rows,
     }  # fmt: skip
 
 

@@ -47,6 +47,7 @@ COLUMNS: dict[str, Any] = {
     "seconds": np.nan,
     "kind": "comparison",
     "share": 1.0,
+    "strength": np.nan,
     "row": "",
 }
 
@@ -67,7 +68,8 @@ class Ratings(NamedTuple):
     votes: a frame with the columns of `COLUMNS`: item (index into items), rater, label (0, 1 or 2),
     at (seconds since 1970), round (partition), region, domain, guideline, gold (right label or -1),
     anchor, position (label of the answer shown first, or -1), seconds, kind, share (a score's part
-    in the pairs it gave, else 1), row (id of the feedback row).
+    in the pairs it gave, else 1), strength (how much better the chosen answer is, NaN where the row
+    does not say, 0 for a tie), row (id of the feedback row).
     """
 
     votes: pd.DataFrame
@@ -243,6 +245,7 @@ class _Door:
             "seconds": source.get("seconds", np.nan),
             "kind": source["kind"],
             "share": share,
+            "strength": source.get("strength", np.nan) if label != TIE else 0.0,
             "row": row or source["id"],
         }
         for name, value in values.items():
@@ -269,7 +272,8 @@ def seconds_of(text: str) -> float:
 def _frame(votes: dict[str, list[Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(votes)
     whole = dict.fromkeys(("item", "label", "round", "gold", "position"), np.int64)
-    return frame.astype({**whole, "at": np.float64, "seconds": np.float64, "anchor": bool})
+    real = dict.fromkeys(("at", "seconds", "strength"), np.float64)
+    return frame.astype({**whole, **real, "anchor": bool})
 
 
 def _coin(text_key: str, answer: str) -> bytes:

@@ -177,7 +177,12 @@ def _models(metrics: Metrics) -> Iterable[Line | None]:
         share = metrics.get("reward/accuracy", 0) / ceiling
         note = f"ceiling {ceiling:.3f}, {share:.0%} of it reached"
     yield _figure(metrics, "reward accuracy", "reward/accuracy", note)
+    note = f"last round's model on {metrics.get('reward/prequential_pairs', 0):,.0f} new pairs"
+    yield _figure(metrics, "  before training", "reward/prequential_accuracy", note)
     yield _figure(metrics, "judge accuracy", "reward/judge_accuracy", "a model PPO never saw")
+    if "ppo/seeds" in metrics:
+        passed = f"{metrics['ppo/seeds_passed']:.0f} of {metrics['ppo/seeds']:.0f}"
+        yield Line("PPO seeds", passed, f"did not collapse; taken: {metrics['ppo/seed_taken']:.0f}")
     ends = metrics.get("evaluate/eos_rate")
     note = "nats an answer" + (f", {ends:.1%} of them end" if ends is not None else "")
     yield _figure(metrics, "KL", "evaluate/kl", note, digits=2)
@@ -187,6 +192,8 @@ def _wins(metrics: Metrics) -> Iterable[Line | None]:
     other = "champion" if metrics.get("evaluate/against_champion") else "SFT"
     note = f"over {other} by the judge, {metrics.get('evaluate/prompts', 0):.0f} prompts"
     yield _figure(metrics, "win rate", "evaluate/win_rate", note)
+    note = "what the judge would say if both were as long"
+    yield _figure(metrics, "  equal length", "evaluate/win_rate_length_controlled", note)
     against, _ = _true_wins(metrics)
     note = f"SIMULATION: the truth, over {'SFT' if against == 'reference' else against}"
     yield _figure(metrics, "true win rate", f"simulation/win_rate/{against}", note)

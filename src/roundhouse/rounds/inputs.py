@@ -35,6 +35,15 @@ class Champion(_Frozen):
     """The ledger's decision that made it champion; a release must still find it there."""
 
 
+class EarlierReward(_Frozen):
+    """A reward model that was trained before the newest partition came, and is tried on it."""
+
+    round: int
+    """The round that trained it."""
+    sha256: str
+    """Hash of its folder, by the manifest that the round committed."""
+
+
 class Inputs(_Frozen):
     """Everything a round's result depends on, apart from its code and its settings."""
 
@@ -50,6 +59,8 @@ class Inputs(_Frozen):
     """Tag of the last published round, whose partitions this round continues."""
     champion: Champion | None
     """The champion when the round began."""
+    earlier_reward: EarlierReward | None = None
+    """The reward model that the newest partition's labels are new to; none in the first round."""
     base: str
     """Hash of the base model's folder, or its name where it is made from scratch."""
     seed: int

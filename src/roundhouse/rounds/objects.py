@@ -6,8 +6,9 @@ named.
 
 import io
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
@@ -34,6 +35,15 @@ def manifest(root: Path, tag: str) -> dict[str, str]:
         raise RoundhouseError(f"{tag} is not published here: see `roundhouse rounds`")
     digests: dict[str, str] = json.loads(text)
     return digests
+
+
+def folder_digest(digests: Mapping[str, str], folder: str) -> str:
+    """What `hashes.sha256_folder` gives for a folder, from the hashes of its files."""
+    names = sorted(PurePosixPath(name) for name in digests if name.startswith(f"{folder}/"))
+    total = sha256()
+    for name in names:
+        total.update(f"{digests[str(name)]}  {name.relative_to(folder)}\n".encode())
+    return total.hexdigest()
 
 
 def folders(root: Path, tag: str) -> dict[str, str]:

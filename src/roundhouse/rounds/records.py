@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -56,15 +55,6 @@ def champion(ledger: Ledger) -> Iterator[Problem]:
         yield Problem("champion", "ledger", f"the last decision released {named}")
 
 
-def folder_digest(digests: Mapping[str, str], folder: str) -> str:
-    """What `hashes.sha256_folder` gives for a folder, from the hashes of its files."""
-    names = sorted(PurePosixPath(name) for name in digests if name.startswith(f"{folder}/"))
-    total = sha256()
-    for name in names:
-        total.update(f"{digests[str(name)]}  {name.relative_to(folder)}\n".encode())
-    return total.hexdigest()
-
-
 def _partitions(shelf: Shelf, tag: str) -> Iterator[Problem]:
     digests = objects.manifest(shelf.places.root, tag)
     for name, partition in shelf.inputs(tag).partitions.items():
@@ -82,7 +72,7 @@ def _bound(shelf: Shelf, tag: str) -> Iterator[Problem]:
         return
     digests = objects.manifest(shelf.places.root, tag)
     found: dict[str, str | None] = {
-        key: folder_digest(digests, folder) for key, folder in _FOLDERS.items()
+        key: objects.folder_digest(digests, folder) for key, folder in _FOLDERS.items()
     }
     inputs = show(shelf.places.root, tag, INPUTS_FILE) or ""
     found["inputs"] = sha256(inputs.encode()).hexdigest()

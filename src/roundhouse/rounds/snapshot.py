@@ -17,6 +17,7 @@ from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds.earlier import earlier_reward, fetch_earlier
 from roundhouse.rounds.forget import expire
 from roundhouse.rounds.git import git
 from roundhouse.rounds.inputs import Inputs, Partition
@@ -41,10 +42,10 @@ def take_snapshot(this: Round) -> Inputs:
         done = None
     if done:
         check_partitions(this.workspace, done.partitions)
-        _fetch_champion(this, done)
+        _fetch_models(this, done)
         return done
     frozen = _frozen(this) or _freeze(this)
-    _fetch_champion(this, frozen)
+    _fetch_models(this, frozen)
     failpoints.hit("snapshot.frozen")
     inputs_module.write(this.workspace, frozen)
     return frozen
@@ -68,6 +69,7 @@ def _freeze(this: Round) -> Inputs:
     """Takes today's ledger, champion and people's words as this round's inputs."""
     expire(this.places, this.ledger, this.settings.retention.days, at_work=this.number)
     watermark = this.ledger.watermark()
+    partitions = _make_data(this, watermark)
     frozen = Inputs(
         round=this.number,
         at=now(),
@@ -75,6 +77,7 @@ def _freeze(this: Round) -> Inputs:
         chain=this.ledger.chain(watermark),
         previous=this.previous,
         champion=current_champion(this.ledger),
+        earlier_reward=earlier_reward(this, partitions),
         base=_base_hash(this),
         seed=this.settings.seed,
         accepted=tuple(check for check, _ in this.accept),
@@ -87,7 +90,7 @@ def _freeze(this: Round) -> Inputs:
             }
             for word in this.ledger.overrides(kind="rater")
         },
-        partitions=_make_data(this, watermark),
+        partitions=partitions,
     )
     text = frozen.model_dump_json()
     this.ledger.record_round(this.number, inputs=text, watermark=watermark)
@@ -161,10 +164,15 @@ def check_partitions(workspace: Path, record: dict[str, Partition]) -> None:
             )
 
 
-def _fetch_champion(this: Round, inputs: Inputs) -> None:
-    """The evaluation compares with it; what an earlier try fetched is fetched anew, and checked."""
+def _fetch_models(this: Round, inputs: Inputs) -> None:
+    """Models of earlier rounds that stages compare with.
+
+    What another try of this round fetched is fetched anew, and checked.
+    """
     if inputs.champion:
         fetch_champion(inputs.champion, this.workspace, this.places)
+    if inputs.earlier_reward:
+        fetch_earlier(inputs.earlier_reward, this.workspace, this.places)
 
 
 def _base_hash(this: Round) -> str:

@@ -113,7 +113,7 @@ def _not_drawn(shelf: Shelf, tag: str) -> dict[str, set[int]]:
 
 
 def left_out(partitions: list[int], most: int, seed: int) -> set[int]:
-    """Places of the pairs, given by their partitions, that `learn.reward.newest` does not take."""
+    """Places of the pairs, given by their partitions, that `preferences.newest` does not take."""
     if len(partitions) <= most:
         return set()
     drawn = random.Random(seed).sample(range(len(partitions)), len(partitions))
