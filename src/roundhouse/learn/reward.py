@@ -303,7 +303,7 @@ def _pair_loss(
     if scorer.model.members == 1:
         first, second = scorer.model.raw(batch).view(-1, 2).unbind(dim=1)
         return pair_loss(first - second, p, weights, wide)
-    first, second = scorer.model.heads(batch).unflatten(0, (-1, 2)).unbind(dim=1)
+    first, second = scorer.model.heads(batch).view(-1, 2, scorer.model.members).unbind(dim=1)
     shares = weights[:, None] * torch.tensor([pair.shares for pair in pairs], device=device)
     losses = [
         pair_loss(margins, p, own, wide)
