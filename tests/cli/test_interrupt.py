@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,9 +130,12 @@ def test_a_whole_round_ends_with_its_terminal(make_checkout: Callable[..., Path]
         preexec_fn=take_terminal,
     )
     os.close(theirs)
-    until = time.monotonic() + 900
+    os.set_blocking(ours, False)
+    until, said = time.monotonic() + 900, b""
     while not (places.workspace(1) / "logs" / "sft.jsonl").exists():
-        assert process.poll() is None, os.read(ours, 10_000)
+        with suppress(BlockingIOError):
+            said += os.read(ours, 10_000)
+        assert process.poll() is None, said
         assert time.monotonic() < until
         time.sleep(0.2)
     os.close(ours)
