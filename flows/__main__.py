@@ -4,6 +4,7 @@ REQUEST is JSON, the flow's parameters. The round's record, or its error, is wri
 """
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def outcome(request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # The command asks it to end by an interrupt, which a script's background jobs have ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         jsonl.write_json(Path(sys.argv[2]), outcome(json.loads(sys.argv[1])))
     except KeyboardInterrupt:

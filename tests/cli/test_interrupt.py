@@ -6,17 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-#: Notes each request to end, ends at the first and takes its time about it.
+from roundhouse.ledger import Ledger
+from roundhouse.locations import Locations
+from tests.conftest import command_environment
+from tests.rounds import killing
+
+#: Notes each interrupt, ends at the first and takes its time about it.
 ROUND = """
 import signal, sys, time
 from pathlib import Path
 noted = Path(sys.argv[1])
 signal.signal(signal.SIGINT, lambda *_: noted.open("a").write("x"))
-signal.signal(signal.SIGTERM, lambda *_: noted.open("a").write("t"))
 noted.touch()
 while not noted.read_text():
     time.sleep(0.05)
@@ -88,4 +95,55 @@ def test_the_end_of_its_terminal(tmp_path: Path, hangs_up: bool) -> None:
         assert process.poll() is None, "`nohup` was to keep it"
         process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
-    assert (tmp_path / "noted").read_text(encoding="utf-8") == "t"
+    assert (tmp_path / "noted").read_text(encoding="utf-8") == "x"
+
+
+def test_an_end_that_is_said_twice(tmp_path: Path) -> None:
+    process = start(tmp_path / "noted")
+    for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+        process.send_signal(number)
+        time.sleep(0.5)
+    assert process.wait(60) == 0
+    assert (tmp_path / "noted").read_text(encoding="utf-8") == "x"
+
+
+@pytest.mark.round
+def test_a_whole_round_ends_with_its_terminal(make_checkout: Callable[..., Path]) -> None:
+    root = make_checkout()
+    places = Locations(root)
+    ours, theirs = pty.openpty()
+
+    def take_terminal() -> None:
+        os.setsid()
+        # As a shell has it for what runs in the background of a script.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.close(os.open(os.ttyname(theirs), os.O_RDWR))
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "roundhouse.cli", "round"],
+        cwd=root,
+        env=command_environment(root),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=take_terminal,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    until, said = time.monotonic() + 900, b""
+    while not (places.workspace(1) / "logs" / "sft.jsonl").exists():
+        with suppress(BlockingIOError):
+            said += os.read(ours, 10_000)
+        assert process.poll() is None, said
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    os.close(ours)
+    process.wait(120)
+    assert list(killing.of(root)) == []
+    with Ledger.open(places.ledger_url, expected=True) as ledger:
+        assert [row.state for row in ledger.rounds()] == ["open"]
+    client = MlflowClient(places.tracking_uri, places.tracking_uri)
+    runs = {run.data.tags.get("roundhouse.stage", ""): run for run in client.search_runs(["1"])}
+    ended = {stage: run.info.status for stage, run in runs.items()}
+    assert ended == {"": "FAILED", "validate": "FINISHED", "raters": "FINISHED", "sft": "FAILED"}

@@ -172,13 +172,21 @@ def run_apart(command: list[str], folder: Path, env: dict[str, str]) -> int:
     """Runs a command to its end and returns its code; signals reach it through us alone.
 
     It has a session of its own: a Ctrl-C at the terminal, or the terminal's end, would strike its
-    servers too, with which it says how it ended.
+    servers too, with which it says how it ended. Whatever asks us to end reaches it as an
+    interrupt, by which it ends those servers as well.
     """
     process = subprocess.Popen(
         command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True
     )
+
+    def pass_on(*_: object) -> None:
+        # A shell and the system may both say that the terminal is gone: it is to end in peace.
+        for number in end_signals():
+            signal.signal(number, signal.SIG_IGN)
+        process.send_signal(signal.SIGINT)
+
     for number in end_signals():
-        signal.signal(number, lambda *_: process.send_signal(signal.SIGTERM))
+        signal.signal(number, pass_on)
     while True:
         try:
             return process.wait()
