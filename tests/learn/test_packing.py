@@ -67,6 +67,7 @@ def test_the_layout_holds_each_token_once_and_shared_prompts_once() -> None:
     for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         states = packed.tokens[0, packed.states[row, : len(answer) + 1]].tolist()
         assert states == [prompt[-1], *answer]
+    assert torch.equal(packed.states.unique(), packed.read)
 
 
 def test_a_batch_of_one_length_is_one_group_without_padding() -> None:

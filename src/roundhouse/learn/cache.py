@@ -45,6 +45,8 @@ class _Layer(DynamicLayer):
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keeps these rows, in their order; they move to the front of the buffer."""
         length = self.get_seq_length()
+        if not length:
+            return
         for room in self._room:
             room[: len(indices), :, :length] = room[indices, :, :length]
         self._room = tuple(room[: len(indices)] for room in self._room)

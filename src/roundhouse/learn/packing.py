@@ -7,7 +7,8 @@ the left there, so that causality hides the padding and no mask is needed. Rows 
 other and have the same prompt share its tokens: it is encoded once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,7 @@ class Line(NamedTuple):
         again: cells that hold a token which has its home elsewhere.
         states: [B, R + 1] the token before each response token, and the last one.
         full: the cells are the line itself: rows of one length, no prompt shared.
+        read: tokens whose last state somebody reads: those of `states`, each once.
     """
 
     tokens: Tensor
@@ -49,6 +51,7 @@ class Line(NamedTuple):
     again: Tensor
     states: Tensor
     full: bool
+    read: Tensor
 
 
 def line(batch: Batch) -> Line:
@@ -86,22 +89,66 @@ def line(batch: Batch) -> Line:
         again=(torch.cat(is_real) & ~speaks).nonzero()[:, 0],
         states=number.gather(1, prompt - 1 + steps),
         full=len(groups) == 1 and bool(speaks.all()),
+        # Fresh tokens from the last one of the prompt on, and the last one of each shared prompt.
+        read=(column >= prompt - 1)[fresh].nonzero()[:, 0],
     )
 
 
 def run(model: PreTrainedModel, packed: Line, **more: Any) -> Any:
-    """The model's output for a line; `more` goes to its forward."""
+    """The model's output for a line; `more` goes to its forward.
+
+    States are right at `packed.states`. Those of other tokens, which stand inside a prompt, lack
+    what the last layer's feed-forward part would add: nobody reads them.
+    """
     if model.config._attn_implementation != ATTENTION:
         model.set_attn_implementation(ATTENTION)
-    return model(
-        input_ids=packed.tokens,
-        # Four dimensions: taken as a finished mask, so that none is made. Nothing reads it.
-        attention_mask=packed.tokens.new_empty(1, 1, 1, 1),
-        position_ids=packed.positions,
-        use_cache=False,
-        packed=packed,
-        **more,
-    )
+    with _fed_forward_where_read(model, packed):
+        return model(
+            input_ids=packed.tokens,
+            # Four dimensions: taken as a finished mask, so that none is made. Nothing reads it.
+            attention_mask=packed.tokens.new_empty(1, 1, 1, 1),
+            position_ids=packed.positions,
+            use_cache=False,
+            packed=packed,
+            **more,
+        )
+
+
+@contextmanager
+def _fed_forward_where_read(model: PreTrainedModel, packed: Line) -> Iterator[None]:
+    """The last layer's feed-forward part sees the tokens `packed.read` alone, and adds 0 to others."""
+    part = _last_feed_forward(model)
+    if part is None:
+        yield
+        return
+
+    def only(_: torch.nn.Module, given: tuple[Tensor]) -> Tensor:
+        return given[0].index_select(1, packed.read)
+
+    def put_back(_: torch.nn.Module, __: Any, result: Tensor) -> Tensor:
+        whole = result.new_zeros(1, packed.tokens.shape[1], result.shape[2])
+        return whole.index_copy(1, packed.read, result)
+
+    handles = [part.register_forward_pre_hook(only), part.register_forward_hook(put_back)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _last_feed_forward(model: PreTrainedModel) -> torch.nn.Module | None:
+    """`mlp` of the last layer; None where there is no one such part, or layers run twice."""
+    count = int(model.config.num_hidden_layers)
+    stacks = [
+        module
+        for module in model.base_model.modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count
+    ]
+    part = getattr(stacks[0][-1], "mlp", None) if len(stacks) == 1 else None
+    # With gradient checkpointing a layer runs again in the backward pass, without the hooks.
+    simple = isinstance(part, torch.nn.Module) and not model.is_activation_checkpointing
+    return part if simple else None
 
 
 def full_attention(model: PreTrainedModel) -> bool:
@@ -144,7 +191,10 @@ def _tried(model: PreTrainedModel) -> bool:
         input_ids=tokens, attention_mask=mask, position_ids=batch.positions, use_cache=False
     ).last_hidden_state
     packed = line(batch)
-    found = run(body, packed).last_hidden_state[0, packed.states]
+    try:
+        found = run(body, packed).last_hidden_state[0, packed.states]
+    except (AttributeError, TypeError):  # its parts are of another make than those known here
+        return False
     real = torch.arange(5, device=model.device) <= batch.lengths[:, None]
     return bool(torch.allclose(found[real], padded[:, 3:][real], rtol=1e-3, atol=1e-4))
 
