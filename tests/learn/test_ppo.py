@@ -167,6 +167,20 @@ def test_it_learns_to_write_what_is_rewarded(policy: Policy, tiny: Callable[...,
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 1
 
 
+def test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    # The policy stands nearly still, so that what its answers are worth does not change.
+    settings = tiny(**{"ppo.steps": 30, "ppo.batch": 16, "ppo.lr": 0.0001, "ppo.critic_lr": 0.02})
+    given, explained = task(policy, settings, counts(policy)), list[float]()
+    ppo.train(
+        ppo.begin(policy.model, given),
+        given,
+        lambda _, __, metrics: explained.append(metrics["ppo/explained_variance"]),
+    )
+    assert sum(explained[-5:]) / 5 > max(0.0, sum(explained[:5]) / 5)
+
+
 def test_a_high_price_of_kl_keeps_the_policy_near_its_reference(
     policy: Policy, tiny: Callable[..., Settings]
 ) -> None:

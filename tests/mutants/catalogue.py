@@ -118,6 +118,33 @@ LEARNING = (
         "test_no_objective_pays_more_than_the_mean_and_agreement_costs_nothing",
     ),
     Mutant(
+        "stale critic", _PPO, "values[rows, :wide] = state.critic.values",
+        "values[rows, :wide] = task.reward.values",
+        f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
+    ),
+    Mutant(
+        "critic not taught", _PPO, "(block.value_coef * value.loss)", "(0.0 * value.loss)",
+        f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
+    ),
+    Mutant(
+        "critic not in a checkpoint", _PPO, '(self.critic, saved["critic"])',
+        '(self.policy, saved["policy"])',
+        "tests/learn/test_checkpoint.py::"
+        "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
+    ),
+    Mutant(
+        "draws begin anew after a death", _PPO, 'self.generator.set_state(saved["generator"])',
+        "pass",
+        "tests/learn/test_checkpoint.py::"
+        "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
+    ),
+    Mutant(
+        "moments begin anew after a death", "learn/optimizers.py", "part.load_state_dict(state)",
+        "part.zero_grad()",
+        "tests/learn/test_checkpoint.py::"
+        "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
+    ),
+    Mutant(
         "a collapsed seed is taken", "learn/seeds.py", "return not one.faults, objective",
         "return bool(one.faults), objective",
         "tests/learn/test_seeds.py::"
