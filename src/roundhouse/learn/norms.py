@@ -61,10 +61,11 @@ class _Function(torch.autograd.Function):
         norm = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
         scale = norm.square_().div_(states.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(states, weight, scale)
-        return (states * scale).mul_(weight)
+        found: Tensor = (states * scale).mul_(weight)
+        return found
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         states, weight, scale = ctx.saved_tensors
         width = states.shape[-1]
         found, of_weight, _ = torch.ops.aten.native_layer_norm_backward(

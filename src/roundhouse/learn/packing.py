@@ -116,7 +116,7 @@ def run(model: PreTrainedModel, packed: Line, **more: Any) -> Any:
 
 @contextmanager
 def _fed_forward_where_read(model: PreTrainedModel, packed: Line) -> Iterator[None]:
-    """The last layer's feed-forward part sees the tokens `packed.read` alone, and adds 0 to others."""
+    """The last layer's feed-forward part sees `packed.read` alone, and adds 0 to other tokens."""
     part = _last_feed_forward(model)
     if part is None:
         yield
@@ -240,7 +240,7 @@ class _ToCells(torch.autograd.Function):
         return given.index_select(0, packed.cells)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         packed = ctx.packed
         found = gradient.index_select(0, packed.home)
         if len(packed.again):
@@ -258,7 +258,7 @@ class _FromCells(torch.autograd.Function):
         return given.index_select(0, packed.home)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         found = gradient.index_select(0, ctx.packed.cells)
         return found.index_fill_(0, ctx.packed.idle, 0.0), None
 

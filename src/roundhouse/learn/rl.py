@@ -56,7 +56,7 @@ class _Picked(torch.autograd.Function):
         return logs.gather(-1, ctx.tokens)[..., 0]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         logs, ctx.logs = ctx.logs, None
         given = gradient[..., None]
         logs.exp_().mul_(-given).scatter_add_(-1, ctx.tokens, given)
