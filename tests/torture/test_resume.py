@@ -54,18 +54,18 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(
     draw = random.Random(f"{seed} {stage}")
     struck: list[int] = []
     for last in sorted(draw.sample(range(1, len(seen) - 1), DEATHS)):
-        process = _start(stage, tmp_path, settings)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) >= last:
-                # Anywhere in what follows: saving this step, or in the midst of the next.
-                time.sleep(draw.uniform(0, 2 * step_seconds))
-                process.send_signal(signal.SIGKILL)
-                struck.append(int(line))
-                break
-        assert process.wait() == -signal.SIGKILL
-    process = _start(stage, tmp_path, settings)
-    assert process.communicate()[0]
+        with _start(stage, tmp_path, settings) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if int(line) >= last:
+                    # Anywhere in what follows: saving this step, or in the midst of the next.
+                    time.sleep(draw.uniform(0, 2 * step_seconds))
+                    process.send_signal(signal.SIGKILL)
+                    struck.append(int(line))
+                    break
+        assert process.returncode == -signal.SIGKILL
+    with _start(stage, tmp_path, settings) as process:
+        assert process.communicate()[0]
     assert process.returncode == 0
     assert sha256_folder(tmp_path / "out") == sha256_folder(whole)
     tally(kills=len(struck), places=struck)

@@ -87,7 +87,9 @@ def after_round(this: Round) -> None:
         try:
             clean(this.places, this.ledger, keep)
         except (RoundhouseError, OSError) as error:
-            sys.stderr.write(f"warning: not cleaned: {error}\n")
+            # The terminal may be gone by now.
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"warning: not cleaned: {error}\n")
 
 
 def _kept(places: Locations, ledger: Ledger, keep: int) -> set[int]:
