@@ -209,6 +209,8 @@ def test_said_again_it_is_done_already(
     root, request = forgotten
     again = said_json(roundhouse(root, "forget", "rater", RATER, "--why", "again", "--json"))
     assert again == [request]
+    said = roundhouse(root, "audit", "rater", RATER).stderr
+    assert f"{RATER} was erased under request {request['id']}" in said
 
 
 def test_the_old_export_is_refused(

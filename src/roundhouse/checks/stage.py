@@ -97,6 +97,16 @@ def judge(
     return Blocked(first.check, message)
 
 
+#: What a check of the batch looks at.
+_MEASURED = {
+    "min-rows": "usable rows",
+    "excluded-share": "share of rows that were excluded",
+    "choice-balance": "share of comparisons that the first answer won (an export that always "
+    "lists the winner first has to say in `position` where it stood)",
+    "rater-share": "largest share of rows from one rater",
+}
+
+
 def _words(outcome: Outcome) -> str:
     limits = ", ".join(
         f"{name} {value}"
@@ -105,7 +115,11 @@ def _words(outcome: Outcome) -> str:
     )
     if outcome.observed is None:
         return f"{outcome.expectation} could not be computed"
-    return f"{outcome.observed:g} in the newest partition, allowed: {limits.replace('_value', '')}"
+    what = _MEASURED.get(outcome.check, "measured")
+    return (
+        f"{what}: {outcome.observed:g} in the newest partition, "
+        f"allowed: {limits.replace('_value', '')}"
+    )
 
 
 def _lines(table: pd.DataFrame, excluded: pd.Series) -> list[dict[str, Any]]:

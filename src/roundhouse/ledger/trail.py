@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Select, func, select
 
-from roundhouse.ledger import schema
+from roundhouse.ledger import forgotten, schema
 from roundhouse.ledger.records import Batch
 from roundhouse.ledger.store import PAGE, Ledger
 
@@ -85,6 +85,18 @@ class Trail:
                     yield Refused(*place)
             if len(found) < PAGE:
                 return
+
+    def forgotten(self, kind: forgotten.Kind, value: str) -> int | None:
+        """The request under which a rater or a row was erased; only its digest is known."""
+        table = schema.forgotten.c
+        with self._ledger._reading() as connection:
+            salt = forgotten.salt_of(connection)
+            if salt is None:
+                return None
+            digest = forgotten.digest(salt, kind, value)
+            query = select(table.erasure).where(table.digest == digest)
+            found = connection.execute(query).scalar()
+            return None if found is None else int(found)
 
     def _places(self, query: "Select[tuple[object, ...]]") -> Iterator[Place]:
         after, table = 0, schema.feedback.c

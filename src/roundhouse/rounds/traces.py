@@ -6,7 +6,7 @@ A round uses every partition up to its own, so that a row counts in all later ro
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from roundhouse.errors import UsageError
 from roundhouse.ledger import Batch, Ledger
@@ -39,6 +39,7 @@ def audit_rater(places: Locations, ledger: Ledger, rater: str) -> dict[str, Any]
     last = shelf.inputs(tag_name(rounds.numbers[-1])).watermark if rounds.numbers else 0
     waiting = Trail(ledger).waiting(rater, last)
     if not found and not waiting:
+        _refuse_forgotten(ledger, "rater", rater)
         raise UsageError(f"no round and no row of the ledger has a rater {rater}")
     words = [one for one in ledger.overrides(kind="rater") if one.subject == rater]
     keys = ("state", "who", "why", "at")
@@ -55,6 +56,7 @@ def audit_row(places: Locations, ledger: Ledger, id: str) -> dict[str, Any]:
     trail = Trail(ledger)
     place, refused = trail.row(id), list(trail.refused(id))
     if place is None and not refused:
+        _refuse_forgotten(ledger, "id", id)
         raise UsageError(
             f"no row {id} was received; of duplicates, the id is not kept: look for the first one's"
         )
@@ -95,6 +97,14 @@ def audit_file(places: Locations, ledger: Ledger, named: str) -> dict[str, Any]:
         "rounds": found,
         "waiting": sum(seq > last for seq in seqs.values()),
     }
+
+
+def _refuse_forgotten(ledger: Ledger, kind: Literal["rater", "id"], value: str) -> None:
+    request = Trail(ledger).forgotten(kind, value)
+    if request is not None:
+        raise UsageError(
+            f"{value} was erased under request {request}: see `roundhouse forget list`"
+        )
 
 
 class _Rounds:
