@@ -192,8 +192,12 @@ class AlarmSettings(Block):
 
 
 class PpoSettings(Block):
-    """Proximal policy optimisation against the reward model."""
+    """Policy optimisation against the reward model."""
 
+    algorithm: Literal["ppo", "rloo"]
+    """What an answer is compared with: a critic's values, or other answers to the same prompt."""
+    samples: Count
+    """Answers to a prompt in a batch; rloo needs two or more."""
     steps: Count
     """Batches of episodes."""
     batch: Count
@@ -243,6 +247,14 @@ class PpoSettings(Block):
     def _minibatches_fit(self) -> Self:
         if self.batch % self.minibatch:
             raise ValueError(f"ppo.minibatch {self.minibatch} must divide ppo.batch {self.batch}")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_fit(self) -> Self:
+        if self.batch % self.samples:
+            raise ValueError(f"ppo.samples {self.samples} must divide ppo.batch {self.batch}")
+        if self.algorithm == "rloo" and self.samples < 2:
+            raise ValueError("ppo.algorithm rloo compares answers: ppo.samples must be 2 or more")
         return self
 
     @model_validator(mode="after")

@@ -24,10 +24,10 @@ from tests.conftest import PROJECT
 from tests.learn.conftest import llama
 
 EVERY = CheckpointSettings(seconds=0.0, keep=2)
-STAGES = ("sft", "reward", "ppo")
+STAGES = ("sft", "reward", "ppo", "rloo")
 #: Steps of each stage below; sft and reward pass over their data twice, ppo goes around its three
 #: prompts and over each batch twice.
-STEPS = {"sft": 6, "reward": 6, "ppo": 4}
+STEPS = {"sft": 6, "reward": 6, "ppo": 4, "rloo": 4}
 
 
 class Died(Exception):
@@ -93,6 +93,10 @@ def work(stage: str, folder: Path, out: Path, settings: Settings, log: Log, kept
         pairs = preferences.by_side(raters)["train"]
         reward.fit(pairs, folder / "sft" / "model", out, settings, 3, log, checkpoints=checkpoints)
     else:
+        if stage == "rloo":
+            changes = {"algorithm": "rloo", "samples": 2}
+            block = settings.ppo.model_copy(update=changes)
+            settings = settings.model_copy(update={"ppo": block})
         ppo.run(raters, folder / "sft", folder / "reward", out, settings, 3, log, checkpoints)
 
 

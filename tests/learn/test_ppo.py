@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from roundhouse import jsonl
-from roundhouse.errors import AlarmError, DataError, DivergenceError
+from roundhouse.errors import AlarmError, DataError, DivergenceError, SettingsError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
 from roundhouse.learn import models, ppo, reward_model, rl, sampling, text
@@ -48,6 +48,12 @@ def task(policy: Policy, settings: Settings, reward: RewardModel | None = None) 
         seed=7,
         settings=settings.ppo,
     )
+
+
+def both(state: State) -> dict[str, Tensor]:
+    """The weights of policy and critic."""
+    assert state.critic is not None
+    return state.policy.state_dict() | state.critic.state_dict()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
@@ -149,9 +155,14 @@ def test_advantages_are_whitened_and_returns_are_not(
     torch.testing.assert_close(found.advantages, rl.whiten(raw, actions))
 
 
-def test_it_learns_to_write_what_is_rewarded(policy: Policy, tiny: Callable[..., Settings]) -> None:
+@pytest.mark.parametrize(("algorithm", "samples"), [("ppo", 1), ("rloo", 4)])
+def test_it_learns_to_write_what_is_rewarded(
+    policy: Policy, tiny: Callable[..., Settings], algorithm: str, samples: int
+) -> None:
     settings = tiny(
         **{
+            "ppo.algorithm": algorithm,
+            "ppo.samples": samples,
             "ppo.steps": 20,
             "ppo.epochs": 2,
             "ppo.batch": 32,
@@ -234,10 +245,10 @@ def test_what_is_not_finite_stops_the_step_before_any_update(
     state = ppo.begin(policy.model, given)
     ppo.train_step(state, given)
     fault(state, given)
-    before = copy.deepcopy(state.policy.state_dict() | state.critic.state_dict())
+    before = copy.deepcopy(both(state))
     with pytest.raises(DivergenceError, match=f"ppo: {quantity} at step 2"):
         ppo.train(state, given, silent)
-    after = state.policy.state_dict() | state.critic.state_dict()
+    after = both(state)
     assert all(before[name].equal(after[name]) or before[name].isnan().any() for name in after)
 
 
@@ -249,6 +260,22 @@ def test_weights_that_one_update_threw_too_far_never_end_a_step(
     with pytest.raises(DivergenceError, match=r"policy_weights became (inf|nan) at step 1"):
         ppo.train(ppo.begin(policy.model, given), given, lambda step, _, __: seen.append(step))
     assert seen == []
+
+
+def test_without_a_critic_an_answer_is_held_against_those_beside_it(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    given = task(policy, tiny(**{"ppo.algorithm": "rloo", "ppo.samples": 4}), counts(policy))
+    state = ppo.begin(policy.model, given)
+    assert state.critic is None
+    prompts = ppo.prompts_of_step(given, 0)
+    assert len(prompts) == 8
+    assert [prompts[0]] * 4 + [prompts[4]] * 4 == prompts
+    metrics, _ = ppo.train_step(state, given)
+    assert "ppo/explained_variance" not in metrics
+    assert "ppo/value_loss" not in metrics
+    with pytest.raises(SettingsError, match=r"ppo.samples must be 2 or more"):
+        tiny(**{"ppo.algorithm": "rloo"})
 
 
 def test_an_alarm_is_logged_at_its_step_and_stops_there_where_it_is_set_to(
@@ -293,7 +320,7 @@ def test_the_state_after_some_steps_is_all_that_the_rest_depends_on(
     ppo.train(state, given, silent)
     torch.rand(9)
     ppo.train(twin, given, silent)
-    ends = [one.policy.state_dict() | one.critic.state_dict() for one in (state, twin)]
+    ends = [both(one) for one in (state, twin)]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 

@@ -181,3 +181,12 @@ def test_the_controller_leads_the_price_to_its_target() -> None:
 
 def _mask(lengths: list[int], width: int) -> Tensor:
     return rl.action_mask(torch.tensor(lengths), width)
+
+
+def test_leave_one_out_is_each_reward_less_the_mean_of_the_others() -> None:
+    rewards = torch.tensor([1.0, 2.0, 6.0, -1.0, -1.0, 5.0])
+    found = rl.leave_one_out(rewards, 3)
+    for row in range(6):
+        group = [other for other in range(row // 3 * 3, row // 3 * 3 + 3) if other != row]
+        assert found[row] == pytest.approx(rewards[row] - rewards[group].mean())
+    assert found.view(2, 3).sum(dim=1).tolist() == pytest.approx([0.0, 0.0])

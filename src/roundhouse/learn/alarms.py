@@ -27,7 +27,8 @@ def raised(
     """
     ratio, kl, ends = metrics["ppo/ratio"], metrics["ppo/kl"], metrics["ppo/eos_rate"]
     growth = metrics["ppo/length"] / max(length, 1.0)
-    explained = metrics["ppo/explained_variance"]
+    # Without a critic there is none.
+    explained = metrics.get("ppo/explained_variance", 1.0)
     early = step <= limits.explained_variance_after
     wrong = {
         "ratio": not limits.min_ratio <= ratio <= limits.max_ratio

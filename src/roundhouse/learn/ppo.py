@@ -73,7 +73,7 @@ class State:
     """Everything that training changes; a checkpoint is this object.
 
     Attributes:
-        policy, critic: the models that learn.
+        policy, critic: the models that learn; REINFORCE leave-one-out has no critic.
         optimizer: Adam over both, one parameter group each.
         generator: draws the answers and the minibatches.
         kl: the controller of the price of KL.
@@ -83,7 +83,7 @@ class State:
     """
 
     policy: PreTrainedModel
-    critic: RewardModel
+    critic: RewardModel | None
     optimizer: optimizers.Optimizers
     generator: torch.Generator
     kl: rl.KlController
@@ -97,7 +97,7 @@ class State:
             "step": self.step,
             "history": self.history,
             "policy": checkpoint.weights(self.policy),
-            "critic": checkpoint.weights(self.critic),
+            "critic": checkpoint.weights(self.critic) if self.critic else {},
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "kl_coef": self.kl.coef,
@@ -108,7 +108,8 @@ class State:
         """Takes back what `state_dict` gave."""
         self.step, self.history = saved["step"], saved["history"]
         checkpoint.put_weights(self.policy, saved["policy"])
-        checkpoint.put_weights(self.critic, saved["critic"])
+        if self.critic:
+            checkpoint.put_weights(self.critic, saved["critic"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.generator.set_state(saved["generator"])
         self.kl.coef = saved["kl_coef"]
@@ -154,7 +155,8 @@ def run(
     """
     optimizers.start(seed, settings.model.threads)
     load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
-    needed = memory.plan(models.configuration(sft_out / "model"), load, trained=2, frozen=2)
+    trained = 2 if settings.ppo.algorithm == "ppo" else 1
+    needed = memory.plan(models.configuration(sft_out / "model"), load, trained, frozen=2)
     memory.require("ppo", needed, models.device())
     policy = models.load(sft_out / "model")
     scorer = reward_model.load(reward_out / "model")
@@ -215,11 +217,11 @@ def training_prompts(raters: Path) -> list[Messages]:
 
 def begin(policy: PreTrainedModel, task: Task) -> State:
     """The state before the first step."""
-    block, critic = task.settings, task.reward.critic()
-    groups = [
-        {"params": models.parameters([policy]), "lr": block.lr},
-        {"params": models.parameters([critic]), "lr": block.critic_lr},
-    ]
+    block = task.settings
+    critic = task.reward.critic() if block.algorithm == "ppo" else None
+    groups = [{"params": models.parameters([policy]), "lr": block.lr}]
+    if critic:
+        groups.append({"params": models.parameters([critic]), "lr": block.critic_lr})
     updates = block.steps * block.epochs * (block.batch // block.minibatch)
     return State(
         policy,
@@ -322,13 +324,17 @@ def roll_out(
     final = rl.penalise_missing_eos(clamped, answers.ended, block.missing_eos, block.eos_penalty)
     rewards = rl.token_rewards(final, kl, batch.lengths, state.kl.coef, task.limit)
 
-    # 4. Advantages; returns come before whitening.
+    # 4. Advantages, of tokens over the critic's values, or of answers over those beside them.
     values = torch.where(rl.value_mask(batch.lengths, actions.shape[1]), values, 0.0)
-    advantages = rl.gae(rewards, values, block.gamma, block.lam)
+    if block.algorithm == "ppo":
+        advantages = rl.gae(rewards, values, block.gamma, block.lam)
+    else:
+        each = rl.leave_one_out(rewards.sum(dim=1), block.samples)
+        advantages = torch.where(actions, each[:, None], 0.0)
     returns = advantages + values
 
-    # 5. Whitening over the batch's tokens.
-    white = rl.whiten(advantages, actions)
+    # 5. Whitening over the batch's tokens, after the returns; answers are centred already.
+    white = rl.whiten(advantages, actions) if block.algorithm == "ppo" else advantages
     return Rollout(batch, old, kl, scores, unsure, final, rewards, values, white, returns)
 
 
@@ -340,9 +346,11 @@ def learn(state: State, task: Task, rollout: Rollout) -> list[dict[str, float]]:
 def prompts_of_step(task: Task, step: int) -> list[list[int]]:
     """The prompts of a step: passes over all of them, each in an order of its own.
 
+    A prompt stands there `ppo.samples` times in a row.
     A function of the step alone, so that a resumed run goes on with the prompts it would have had.
     """
-    count, size = len(task.prompts), task.settings.batch
+    samples = task.settings.samples
+    count, size = len(task.prompts), task.settings.batch // samples
     orders: dict[int, list[int]] = {}
     chosen = []
     for place in range(step * size, (step + 1) * size):
@@ -350,7 +358,7 @@ def prompts_of_step(task: Task, step: int) -> list[list[int]]:
         if turn not in orders:
             generator = torch.Generator().manual_seed(task.seed * 1_000_003 + turn)
             orders[turn] = torch.randperm(count, generator=generator).tolist()
-        chosen.append(task.prompts[orders[turn][index]])
+        chosen += [task.prompts[orders[turn][index]]] * samples
     return chosen
 
 
@@ -371,7 +379,8 @@ def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tens
         logprobs = models.response_logprobs(task.reference, part, task.settings.temperature)
         reference[rows, :wide] = logprobs
         scores[rows], unsure[rows] = task.reward.judged(part)
-        values[rows, :wide] = state.critic.values(part)
+        if state.critic:
+            values[rows, :wide] = state.critic.values(part)
     return reference, scores, unsure, values
 
 
@@ -383,28 +392,37 @@ def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
     policy = rl.policy_loss(new, rollout.logprobs, rollout.advantages, actions, block.clip)
     # Backward at once: what one model keeps for it is freed before the other runs.
     policy.loss.backward()  # type: ignore[no-untyped-call]
-    value = rl.value_loss(
-        state.critic.values(batch),
-        rollout.values,
-        rollout.returns,
-        rl.value_mask(batch.lengths, actions.shape[1]),
-        block.value_clip,
-    )
-    (block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
     figures = {
         "policy_loss": policy.loss.item(),
-        "value_loss": value.loss.item(),
         "policy_gradient": optimizers.clip(state.policy, block.max_grad_norm),
-        "critic_gradient": optimizers.clip(state.critic, block.max_grad_norm),
         "approx_kl": policy.approx_kl.item(),
         "clip_fraction": policy.clip_fraction.item(),
-        "value_clip_fraction": value.clip_fraction.item(),
         "ratio": policy.ratio.item(),
         "ratio_max": policy.ratio_max.item(),
     }
+    if state.critic:
+        figures |= _teach(state.critic, rollout, block)
     optimizers.check_finite("ppo", state.step + 1, **figures)
     state.optimizer.step()
     return figures
+
+
+def _teach(critic: RewardModel, rollout: Rollout, block: PpoSettings) -> dict[str, float]:
+    """The critic's gradients on a minibatch, and its figures."""
+    batch = rollout.batch
+    value = rl.value_loss(
+        critic.values(batch),
+        rollout.values,
+        rollout.returns,
+        rl.value_mask(batch.lengths, batch.responses.shape[1]),
+        block.value_clip,
+    )
+    (block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
+    return {
+        "value_loss": value.loss.item(),
+        "critic_gradient": optimizers.clip(critic, block.max_grad_norm),
+        "value_clip_fraction": value.clip_fraction.item(),
+    }
 
 
 def _check_rollout(state: State, rollout: Rollout) -> None:
@@ -417,7 +435,11 @@ def _check_rollout(state: State, rollout: Rollout) -> None:
 def _weights(state: State) -> dict[str, float]:
     """Size of all weights of each model: finite only where each of them is."""
     both = {"policy_weights": state.policy, "critic_weights": state.critic}
-    return {name: get_total_norm(models.parameters([model])).item() for name, model in both.items()}
+    return {
+        name: get_total_norm(models.parameters([model])).item()
+        for name, model in both.items()
+        if model
+    }
 
 
 def _metrics(
@@ -430,18 +452,19 @@ def _metrics(
     """Means over the step's answers, and over its optimizer steps."""
     batch = rollout.batch
     actions, kl = batch.action_mask, rollout.kl.sum(dim=1)
-    states = rl.value_mask(batch.lengths, actions.shape[1])
-    explained = rl.explained_variance(rollout.values, rollout.returns, states)
     metrics = {
         "ppo/kl": kl.mean().item(),
         "ppo/kl_coef": state.kl.coef,
         "ppo/entropy": rl.masked_mean(_fit(answers.entropy, batch), actions).item(),
         "ppo/score": rollout.scores.mean().item(),
         "ppo/reward": rollout.rewards.sum(dim=1).mean().item(),
-        "ppo/explained_variance": explained.item(),
         "ppo/eos_rate": answers.ended.float().mean().item(),
         "ppo/length": answers.lengths.float().mean().item(),
     }
+    if state.critic:
+        states = rl.value_mask(batch.lengths, actions.shape[1])
+        explained = rl.explained_variance(rollout.values, rollout.returns, states)
+        metrics["ppo/explained_variance"] = explained.item()
     if task.reward.members > 1:
         metrics["ppo/disagreement"] = rollout.doubt.mean().item()
     for name in updates[0]:

@@ -142,6 +142,17 @@ def gae(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> Tensor:
     return advantages
 
 
+def leave_one_out(rewards: Tensor, samples: int) -> Tensor:
+    """Advantages [B] of whole answers, `samples` of which in a row have the same prompt.
+
+    Each answer's reward [B] less the mean of the others' (Ahmadian et al. 2024, "Back to Basics",
+    section 3.2: REINFORCE leave-one-out).
+    """
+    groups = rewards.view(-1, samples)
+    others = (groups.sum(dim=1, keepdim=True) - groups) / (samples - 1)
+    return (groups - others).flatten()
+
+
 def policy_loss(
     new: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float
 ) -> PolicyLoss:
