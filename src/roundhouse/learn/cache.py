@@ -16,14 +16,14 @@ def with_room(model: PreTrainedModel, tokens: int) -> Cache:
     return Cache(layers=[_Layer(tokens) for _ in range(int(model.config.num_hidden_layers))])
 
 
-class _Layer(DynamicLayer):
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of one layer: the first columns of a buffer [B, heads, tokens, width].
 
     transformers' own layer makes a new tensor of everything at each token.
     """
 
     def __init__(self, tokens: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tokens = tokens
 
     def update(
@@ -39,8 +39,7 @@ class _Layer(DynamicLayer):
         start, end = self.get_seq_length(), self.get_seq_length() + key_states.shape[2]
         for room, new in zip(self._room, (key_states, value_states), strict=True):
             room[:, :, start:end] = new
-        self._show(end)
-        return self.keys, self.values
+        return self._show(end)
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keeps these rows, in their order; they move to the front of the buffer."""
@@ -52,5 +51,7 @@ class _Layer(DynamicLayer):
         self._room = tuple(room[: len(indices)] for room in self._room)
         self._show(length)
 
-    def _show(self, length: int) -> None:
-        self.keys, self.values = (room[:, :, :length] for room in self._room)
+    def _show(self, length: int) -> tuple[Tensor, Tensor]:
+        shown = self._room[0][:, :, :length], self._room[1][:, :, :length]
+        self.keys, self.values = shown
+        return shown

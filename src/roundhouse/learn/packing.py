@@ -216,18 +216,22 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, attention_mask, **more)
     sizes = [rows * columns for rows, columns in packed.groups]
     parts = [_to_cells(part.transpose(1, 2)[0], packed) for part in (query, key, value)]
-    split = [part.split(sizes) if len(sizes) > 1 else (part,) for part in parts]
+    split = [torch.split(part, sizes) if len(sizes) > 1 else (part,) for part in parts]
     results = []
     for group, *cells in zip(packed.groups, *split, strict=True):
         rows = [part.unflatten(0, group).transpose(1, 2) for part in cells]
-        result, _ = sdpa_attention_forward(module, *rows, None, **more)
+        result, _ = sdpa_attention_forward(module, rows[0], rows[1], rows[2], None, **more)
         results.append(result.flatten(0, 1))
     whole = torch.cat(results) if len(results) > 1 else results[0]
-    return (whole if packed.full else _FromCells.apply(whole, packed))[None], None
+    if not packed.full:
+        whole = _FromCells.apply(whole, packed)  # type: ignore[no-untyped-call]
+    return whole[None], None
 
 
 def _to_cells(given: Tensor, packed: Line) -> Tensor:
-    cells: Tensor = given if packed.full else _ToCells.apply(given, packed)
+    if packed.full:
+        return given
+    cells: Tensor = _ToCells.apply(given, packed)  # type: ignore[no-untyped-call]
     return cells
 
 
