@@ -109,6 +109,7 @@ def test_a_difference_shows_what_moved() -> None:
         "partitions_gone": {},
         "partitions_altered": [],
         "rows_added": 2500,
+        "rows_added_erased": 7,
         "rows_added_by_kind": {"comparison": 2300, "rating": 200},
         "rows_added_by_region": {"IN": 2500},
         "rows_added_by_domain": {"legal": 2400, "none": 100},

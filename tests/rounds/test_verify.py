@@ -201,7 +201,7 @@ TAMPERED: dict[str, tuple[Tampering, str, str]] = {
         "the last decision released version 2",
     ),
     "a figure of the ledger": (
-        _ledger("UPDATE round SET metrics = replace(metrics, 'evaluate/kl\":', 'evaluate/kl\":9')"),
+        _ledger("UPDATE round SET metrics = json_set(metrics, '$.\"evaluate/kl\"', 9.5)"),
         "figure evaluate/kl",
         "was published",
     ),

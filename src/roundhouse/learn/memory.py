@@ -75,22 +75,28 @@ def load(model: ModelSettings, rows: int, sampled: int = 0) -> Load:
 
 
 def plan(
-    config: PretrainedConfig, load: Load, trained: int, frozen: int = 0, moments: int = 2
+    config: PretrainedConfig,
+    load: Load,
+    trained: int,
+    frozen: int = 0,
+    moments: int = 2,
+    at_once: int = 1,
 ) -> Plan:
     """The plan of a training of models that all have the shape of `config`, in float32.
 
     Args:
         config: the models'; nothing of them needs to be loaded yet.
         load: what goes through them.
-        trained: models that learn, each from the same minibatch.
+        trained: models that learn.
         frozen: the others.
         moments: floats that an optimizer keeps for each parameter (Adam: 2).
+        at_once: models that hold the activations of a minibatch at the same time.
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     size = sum(parameter.numel() for parameter in model.parameters()) * _FLOAT
     tokens = load.rows * (load.prompt + load.response)
-    kept = trained * tokens * _per_token(config)
+    kept = at_once * tokens * _per_token(config)
     logits = _LOGITS * load.rows * load.response * int(config.vocab_size) * _FLOAT
     cache = load.sampled * (load.prompt + load.response) * _cached(config)
     weights = (trained + frozen) * size

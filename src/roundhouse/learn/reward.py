@@ -79,7 +79,8 @@ def run(
     # Reward model and judge side by side, each with the supervised model whose answers it rates.
     shape = memory.load(settings.model, 2 * settings.reward.batch)
     config = models.configuration(sft / "model")
-    memory.require("reward", memory.plan(config, shape, trained=2, frozen=2), models.device())
+    needed = memory.plan(config, shape, trained=2, frozen=2, at_once=2)
+    memory.require("reward", needed, models.device())
     kept = Checkpoints(checkpoints, settings.checkpoints).of("model")
     with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
         members = settings.reward.members
