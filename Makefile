@@ -9,7 +9,7 @@ round: $(READY)
 	$(BIN)/roundhouse round
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # All of the faults, for an hour or more; SEED draws others. The last counts stand in docs/faults.md.
 SEED ?= 1
