@@ -28,7 +28,17 @@ from typing import Any, NamedTuple
 
 from roundhouse import jsonl, params
 from roundhouse.journal import silent
-from roundhouse.learn import models, optimizers, ppo, reward, reward_model, sampling, sft, text
+from roundhouse.learn import (
+    align,
+    models,
+    optimizers,
+    ppo,
+    reward,
+    reward_model,
+    sampling,
+    sft,
+    text,
+)
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.raters import stage as raters_stage
@@ -88,7 +98,7 @@ def play(name: str, settings: Settings, seed: int, folder: Path, every: int) -> 
     optimizers.start(seed, settings.model.threads)
     policy = models.load(folder / "sft" / "model")
     scorers = {what: reward_model.load(rewards / what) for what in ("model", "judge")}
-    asked = ppo.training_prompts(folder / "raters")
+    asked = align.training_prompts(folder / "raters")
     task = ppo.Task(
         text.encode_prompts(policy.tokenizer, asked, settings.model.prompt_tokens),
         deepcopy(policy.model),

@@ -5,10 +5,10 @@ from roundhouse.stage import Stage, run
 
 def work(stage: Stage) -> None:
     """Reads out/raters, out/sft and out/reward, writes out/ppo."""
-    from roundhouse.learn import ppo  # noqa: PLC0415 - torch and transformers take seconds
+    from roundhouse.learn import align  # noqa: PLC0415 - torch and transformers take seconds
     from roundhouse.learn.checkpoint import Checkpoints  # noqa: PLC0415
 
-    ppo.run(
+    align.run(
         stage.of("raters"),
         stage.of("sft"),
         stage.of("reward"),

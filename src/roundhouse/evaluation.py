@@ -24,9 +24,9 @@ from roundhouse.hashes import sha256_folder
 from roundhouse.heldout import Prompt, Row
 from roundhouse.journal import Log
 from roundhouse.learn import (
+    align,
     models,
     optimizers,
-    ppo,
     preferences,
     reward_model,
     sampling,
@@ -89,7 +89,7 @@ def independence(rows: Sequence[Row], prompts: Sequence[Prompt], raters: Path) -
     pairs = preferences.by_side(raters)
     judge = heldout.keys(pair.prompt for pair in pairs["judge"])
     rewarded = heldout.keys(pair.prompt for pair in pairs["train"])
-    rewarded |= heldout.keys(ppo.training_prompts(raters))
+    rewarded |= heldout.keys(align.training_prompts(raters))
     shown = heldout.keys(one.prompt for one in sft.demonstrations(raters, "train"))
     leaked = heldout.leaked(rows, prompts, judge | rewarded | shown)
     return {

@@ -15,7 +15,7 @@ from roundhouse import jsonl, storage
 from roundhouse.errors import StorageError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import Log, silent
-from roundhouse.learn import checkpoint, models, ppo, preferences, reward, reward_model, sft
+from roundhouse.learn import align, checkpoint, models, preferences, reward, reward_model, sft
 from roundhouse.learn.checkpoint import Checkpoints
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer
@@ -97,7 +97,7 @@ def work(stage: str, folder: Path, out: Path, settings: Settings, log: Log, kept
             changes = {"algorithm": "rloo", "samples": 2}
             block = settings.ppo.model_copy(update=changes)
             settings = settings.model_copy(update={"ppo": block})
-        ppo.run(raters, folder / "sft", folder / "reward", out, settings, 3, log, checkpoints)
+        align.run(raters, folder / "sft", folder / "reward", out, settings, 3, log, checkpoints)
 
 
 def dies_at(last: int) -> Log:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from roundhouse import jsonl
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
-from roundhouse.learn import doubt, ensemble, models, ppo, reward, reward_model, text
+from roundhouse.learn import align, doubt, ensemble, models, ppo, reward, reward_model, text
 from roundhouse.learn.models import Policy
 from roundhouse.learn.reward_model import Scorer, Voices
 from roundhouse.settings import Settings
@@ -163,7 +163,7 @@ def test_a_stage_with_members_writes_doubtful_pairs_and_the_same_bytes_twice(
     for name in ("one", "two"):
         reward.run(tmp_path, tmp_path / "sft", tmp_path / name, settings, 3, silent)
         folders = tmp_path, tmp_path / "sft", tmp_path / name, tmp_path / f"ppo-{name}"
-        ppo.run(*folders, settings, 3, silent)
+        align.run(*folders, settings, 3, silent)
     assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
     assert sha256_folder(tmp_path / "ppo-one") == sha256_folder(tmp_path / "ppo-two")
     assert reward.load(tmp_path / "one" / "model").model.members == 3

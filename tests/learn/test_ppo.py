@@ -13,7 +13,7 @@ from roundhouse import jsonl
 from roundhouse.errors import AlarmError, DataError, DivergenceError, SettingsError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
-from roundhouse.learn import models, ppo, reward_model, rl, sampling, text
+from roundhouse.learn import align, models, ppo, reward_model, rl, sampling, text
 from roundhouse.learn.models import Policy
 from roundhouse.learn.ppo import State, Task
 from roundhouse.learn.reward_model import RewardModel, Scorer
@@ -334,7 +334,7 @@ def test_the_stage_writes_its_files_and_the_same_bytes_twice(
     _write(tmp_path)
     for name in ("one", "two"):
         folders = tmp_path, tmp_path / "sft", tmp_path / "reward", tmp_path / name
-        ppo.run(*folders, tiny(), 3, silent)
+        align.run(*folders, tiny(), 3, silent)
     assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
     figures = jsonl.read_json(tmp_path / "one" / "figures.json")
     assert figures["ppo/prompts"] == 3
@@ -353,7 +353,7 @@ def test_without_training_prompts_the_stage_says_so(
     _write(tmp_path, side="eval")
     folders = tmp_path, tmp_path / "sft", tmp_path / "reward", tmp_path / "out"
     with pytest.raises(DataError, match="no prompts"):
-        ppo.run(*folders, tiny(), 3, silent)
+        align.run(*folders, tiny(), 3, silent)
 
 
 def _write(folder: Path, side: str = "train") -> None:

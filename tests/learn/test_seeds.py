@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from roundhouse.errors import DivergenceError
-from roundhouse.learn import ppo, seeds
+from roundhouse.learn import align, seeds
 from roundhouse.learn.models import Policy
 from roundhouse.learn.ppo import Task
 from roundhouse.learn.seeds import Probe
@@ -131,7 +131,7 @@ def test_the_first_of_several_seeds_is_the_only_one_there_was(
         learner = Policy(copy.deepcopy(policy.model), policy.tokenizer)
         torch.manual_seed(4)
         given = task(learner, tiny(**{"ppo.seeds": count}), counts(learner))
-        ppo.train_seeds(learner.model, given, log)
+        align.train_seeds(learner.model, given, log)
     assert [(step, total) for step, total, _ in lines[2]] == [(n, 4) for n in (1, 2, 3, 4)]
     losses = {count: [loss for *_, loss in seen] for count, seen in lines.items()}
     assert losses[2][:2] == losses[1]

@@ -56,7 +56,7 @@ LEARNING = (
         f"{_T_PPO}::test_the_reward_of_an_answer_is_its_score_less_the_price_of_kl",
     ),
     Mutant(
-        "reference that learns", _PPO, "copy.deepcopy(policy.model),", "policy.model,",
+        "reference that learns", "learn/align.py", "copy.deepcopy(policy.model),", "policy.model,",
         f"{_T_PPO}::test_the_stage_writes_its_files_and_the_same_bytes_twice",
     ),
     Mutant(
@@ -226,7 +226,8 @@ DATA = (
         'if row["side"] != "judge"', "tests/learn/test_sft.py",
     ),
     Mutant(
-        "PPO on the judge's prompts", _PPO, 'if row["side"] == "train"', 'if row["side"] != "eval"',
+        "PPO on the judge's prompts", "learn/align.py", 'if row["side"] == "train"',
+        'if row["side"] != "eval"',
         f"{_T_PPO}::test_the_stage_writes_its_files_and_the_same_bytes_twice",
     ),
     Mutant(

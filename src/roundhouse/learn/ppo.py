@@ -1,14 +1,12 @@
-"""Stage ppo: proximal policy optimisation of the supervised model against the reward model.
+"""Proximal policy optimisation of the supervised model against the reward model.
 
 Four models: the policy that learns, its frozen reference, the frozen reward model, and a critic
 that starts as a copy of the reward model. `train_step` is the algorithm, in numbered steps.
 """
 
-import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -17,27 +15,13 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam
 from transformers import PreTrainedModel
 
-from roundhouse import jsonl
-from roundhouse.errors import DataError
 from roundhouse.journal import Log
-from roundhouse.learn import (
-    checkpoint,
-    doubt,
-    memory,
-    models,
-    optimizers,
-    reward_model,
-    rl,
-    sampling,
-    sft,
-    text,
-)
+from roundhouse.learn import checkpoint, models, optimizers, rl, sampling, text
 from roundhouse.learn.alarms import Watch
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel
-from roundhouse.learn.seeds import best as choose_seed
-from roundhouse.learn.text import Batch, Messages
-from roundhouse.settings import PpoSettings, Settings
+from roundhouse.learn.text import Batch
+from roundhouse.settings import PpoSettings
 
 
 class Rollout(NamedTuple):
@@ -137,82 +121,6 @@ class Task(NamedTuple):
     limit: int
     seed: int
     settings: PpoSettings
-
-
-def run(
-    raters: Path,
-    sft_out: Path,
-    reward_out: Path,
-    out: Path,
-    settings: Settings,
-    seed: int,
-    log: Log,
-    checkpoints: Checkpoints = NOWHERE,
-) -> None:
-    """Trains the model in `sft_out` against that in `reward_out`; writes model, figures, samples.
-
-    The prompts are the training side's own, of pairs and demonstrations.
-    """
-    optimizers.start(seed, settings.model.threads)
-    load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
-    trained = 2 if settings.ppo.algorithm == "ppo" else 1
-    needed = memory.plan(models.configuration(sft_out / "model"), load, trained, frozen=2)
-    memory.require("ppo", needed, models.device())
-    policy = models.load(sft_out / "model")
-    scorer = reward_model.load(reward_out / "model")
-    prompts = training_prompts(raters)
-    if not prompts:
-        raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
-    task = Task(
-        text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens),
-        copy.deepcopy(policy.model),
-        scorer.model,
-        text.eos_id(policy.tokenizer),
-        text.pad_id(policy.tokenizer),
-        settings.model.response_tokens,
-        seed,
-        settings.ppo,
-    )
-    model, figures = train_seeds(policy.model, task, log, checkpoints)
-    policy = policy._replace(model=model)
-    models.save(policy, out / "model")
-    jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
-    jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
-    if scorer.model.members > 1:
-        jsonl.write(out / "uncertain.jsonl", doubt.pairs(policy, scorer, prompts, settings, seed))
-
-
-def train_seeds(
-    policy: PreTrainedModel, task: Task, log: Log, checkpoints: Checkpoints = NOWHERE
-) -> tuple[PreTrainedModel, dict[str, float]]:
-    """Trains the policy, or `ppo.seeds` copies of the reference, of which the best is returned.
-
-    The log counts the steps of all seeds through, one seed after the other.
-    """
-    seeds, steps = task.settings.seeds, task.settings.steps
-    if seeds == 1:
-        return policy, train(begin(policy, task), task, log, checkpoints)
-
-    def one(seed: int) -> tuple[PreTrainedModel, dict[str, float]]:
-        before = (seed - task.seed) * steps
-
-        def shifted(step: int, total: int, metrics: Mapping[str, float]) -> None:
-            log(before + step, seeds * total, metrics)
-
-        model, own = copy.deepcopy(task.reference), task._replace(seed=seed)
-        return model, train(begin(model, own), own, shifted, checkpoints.of(f"seed-{seed}"))
-
-    return choose_seed(one, task)
-
-
-def training_prompts(raters: Path) -> list[Messages]:
-    """The distinct prompts of the training side, in the order of the files."""
-    found: dict[str, Messages] = {}
-    for name in ("pairs.jsonl", "demonstrations.jsonl"):
-        for row in jsonl.read(raters / name):
-            if row["side"] == "train":
-                found.setdefault(jsonl.dumps(row["prompt"]), row["prompt"])
-    return list(found.values())
 
 
 def begin(policy: PreTrainedModel, task: Task) -> State:

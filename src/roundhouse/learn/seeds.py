@@ -6,7 +6,7 @@ can know without the judge, its policy is worse than the reference or no longer 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,10 +14,8 @@ from transformers import PreTrainedModel
 
 from roundhouse.errors import AlarmError, DivergenceError
 from roundhouse.learn import models, rl, sampling, text
+from roundhouse.learn.ppo import Task
 from roundhouse.settings import PpoSettings
-
-if TYPE_CHECKING:
-    from roundhouse.learn.ppo import Task
 
 #: Prompts that every seed's policy answers, at most, and how many at a time.
 _PROMPTS, _BATCH = 512, 64
@@ -61,7 +59,7 @@ class Attempt(NamedTuple):
     faults: tuple[str, ...]
 
 
-def best(train: Train, task: "Task") -> tuple[PreTrainedModel, Figures]:
+def best(train: Train, task: Task) -> tuple[PreTrainedModel, Figures]:
     """Trains with `ppo.seeds` seeds from the task's own on; returns the best policy and figures.
 
     The best has the highest objective of those that passed; where none did, of those that ended.
@@ -100,7 +98,7 @@ def faults(found: Probe, supervised: Probe, block: PpoSettings) -> tuple[str, ..
 
 
 @torch.no_grad()
-def probe(policy: PreTrainedModel, task: "Task") -> Probe:
+def probe(policy: PreTrainedModel, task: Task) -> Probe:
     """A policy on the fixed prompts, with draws that are the same for every policy."""
     block, generator = task.settings, torch.Generator(policy.device).manual_seed(task.seed)
     prompts = task.prompts[:: max(1, -(-len(task.prompts) // _PROMPTS))]
@@ -141,7 +139,7 @@ def probe(policy: PreTrainedModel, task: "Task") -> Probe:
     )
 
 
-def _attempt(train: Train, task: "Task", place: int, supervised: Probe, last: bool) -> Attempt:
+def _attempt(train: Train, task: Task, place: int, supervised: Probe, last: bool) -> Attempt:
     """Trains one seed; what stops it is its fault, and is raised where no other seed is left."""
     seed = task.seed + place - 1
     try:
