@@ -223,17 +223,9 @@ def main() -> None:
     side_by_side.need_peers()
     if given.quick:
         given.sizes, given.threads, given.repeats, given.steps = ["1M"], given.threads[:1], 1, 2
-    found: list[dict[str, Any]] = []
-    facts = side_by_side.machine()
-    for case in itertools.starmap(
-        Case, itertools.product(given.sizes, given.answers, given.threads)
-    ):
-        found.append(measure(case, given.steps, given.repeats, given.set))
-        lines = side_by_side.table([row(found[-1])]).splitlines()
-        sys.stdout.write("\n".join(lines[2 if len(found) > 1 else 0 :]) + "\n")
-        sys.stdout.flush()
-        side_by_side.write(given.out, {"machine": facts, "told": TOLD, "cases": found})
-    sys.stdout.write(f"\n{facts}\n")
+    every = itertools.product(given.sizes, given.answers, given.threads)
+    cases = (measure(Case(*one), given.steps, given.repeats, given.set) for one in every)
+    side_by_side.tell(cases, row, TOLD, given.out)
 
 
 if __name__ == "__main__":

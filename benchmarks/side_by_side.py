@@ -10,7 +10,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,31 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     lines = [f"| {' | '.join(names)} |", "| --- |" + " ---: |" * (len(names) - 1)]
     lines += [f"| {' | '.join(row[name] for name in names)} |" for row in rows]
     return "\n".join(lines)
+
+
+def tell(
+    cases: Iterable[dict[str, Any]],
+    row: Callable[[dict[str, Any]], dict[str, str]],
+    told: Mapping[str, Any],
+    out: Path | None,
+) -> None:
+    """Prints the table as it grows, and writes the figures each time.
+
+    Args:
+        cases: what was measured, a case after the other.
+        row: a case as a line of the table.
+        told: the settings of all.
+        out: file for the figures, as JSON.
+    """
+    found: list[dict[str, Any]] = []
+    facts = machine()
+    for case in cases:
+        found.append(case)
+        lines = table([row(case)]).splitlines()
+        sys.stdout.write("\n".join(lines[2 if len(found) > 1 else 0 :]) + "\n")
+        sys.stdout.flush()
+        write(out, {"machine": facts, "told": told, "cases": found})
+    sys.stdout.write(f"\n{facts}\n")
 
 
 def shown(found: Mapping[str, float], digits: int = 2) -> str:

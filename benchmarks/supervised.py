@@ -6,7 +6,8 @@ Both sides train the same random Llama for one pass over the same rows: prompts 
 answers of 16 tokens in the mean and 48 at most; batches of 32 rows or pairs; AdamW, gradients
 clipped at 1, single precision; loss on answers alone, scores read at the last token. Ours takes
 batches of similar length, as the stages do; TRL takes them at random, its default, and with
-`--grouped` by length, too. The first steps of each process are left out. `--quick` runs little.
+`--grouped` by length too, for supervised fine-tuning: its reward trainer cannot. The first steps of
+each process are left out. `--quick` runs little.
 """
 
 import argparse
@@ -184,7 +185,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5, help="processes a side")
     parser.add_argument("--rows", type=int, default=2048, help="demonstrations or pairs")
-    parser.add_argument("--grouped", action="store_true", help="TRL by length, too")
+    parser.add_argument("--grouped", action="store_true", help="TRL by length, too (sft)")
     parser.add_argument("--side", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     logging.disable_progress_bar()
@@ -194,17 +195,13 @@ def main() -> None:
     side_by_side.need_peers()
     if given.quick:
         given.sizes, given.threads, given.repeats, given.rows = ["1M"], given.threads[:1], 1, 512
-    found: list[dict[str, Any]] = []
-    facts = side_by_side.machine()
-    for kind, size, threads in itertools.product(given.kinds, given.sizes, given.threads):
-        for grouped in (False, True) if given.grouped else (False,):
-            case = Case(kind, size, threads)
-            found.append(measure(case, given.rows, given.repeats, grouped))
-            lines = side_by_side.table([row(found[-1])]).splitlines()
-            sys.stdout.write("\n".join(lines[2 if len(found) > 1 else 0 :]) + "\n")
-            sys.stdout.flush()
-            side_by_side.write(given.out, {"machine": facts, "told": TOLD, "cases": found})
-    sys.stdout.write(f"\n{facts}\n")
+    every = itertools.product(given.kinds, given.sizes, given.threads)
+    cases = (
+        measure(case, given.rows, given.repeats, grouped)
+        for case in itertools.starmap(Case, every)
+        for grouped in ((False, True) if given.grouped and case.kind == "sft" else (False,))
+    )
+    side_by_side.tell(cases, row, TOLD, given.out)
 
 
 if __name__ == "__main__":
