@@ -3,108 +3,24 @@
 import json
 import math
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import pytest
 from mlflow import MlflowClient
 
-from roundhouse import jsonl
-from roundhouse.errors import TrackingError
-from roundhouse.projection import Data
-from roundhouse.tracking import Artifacts, Tracker
-from tests.mlflow_server import Proxy, Server
-
-PROBE = "What should a customer know about late payment?"
-DIGEST = "0123456789abcdef0123456789abcdef.dir"
-LEDGER = "0" * 32
-SETTINGS = {"seed": 17, "ppo": {"steps": 3, "lr": 0.0005}, "probes": [PROBE]}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow' / 'mlflow.db'}"
-
-
-@pytest.fixture
-def client(store: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=store, registry_uri=store)
-
-
-@pytest.fixture
-def tracker(store: str, request: pytest.FixtureRequest) -> Tracker:
-    """One experiment a test, in one store: making a store takes seconds."""
-    return Tracker(store, LEDGER, request.node.name)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A round's folder in which ppo has finished."""
-    journal = [
-        line(step, {"ppo/loss": 1 / step, "ppo/kl": 0.2 * step, "ppo/score": 0.1 * step})
-        for step in (1, 2, 3)
-    ]
-    write_journal(tmp_path / "logs" / "ppo.jsonl", journal)
-    jsonl.write_json(tmp_path / "out/ppo/figures.json", {"ppo/kl": 0.6, "ppo/eos_rate": 0.9})
-    jsonl.write(
-        tmp_path / "out/ppo/samples.jsonl",
-        [
-            {"prompt": PROBE, "response": "Pay within thirty days."},
-            {"prompt": "my name is Zorblax", "response": "hello Zorblax"},
-        ],
-    )
-    jsonl.write_json(tmp_path / "params.yaml", SETTINGS)
-    jsonl.write_json(tmp_path / "decision.json", {"decision": "promoted"})
-    jsonl.write_json(tmp_path / "out/ppo/model/config.json", {})
-    return tmp_path
-
-
-def line(step: int, metrics: dict[str, float], time: float | None = None) -> str:
-    at = time if time is not None else 1767225600.0 + step
-    return json.dumps({"step": step, "total": 3, "time": at, "metrics": metrics}) + "\n"
-
-
-def write_journal(path: Path, lines: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(lines), encoding="utf-8")
-
-
-def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, str, str]:
-    run = tracker.round_run(number, {"data_version": DIGEST}, SETTINGS)
-    stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
-    tracker.stream(stage, folder / "logs" / "ppo.jsonl")
-    data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
-    tracker.finish_stage(stage, folder, cached=False, data=data)
-    version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
-    tracker.show_decisions({(number, version): "promoted"})
-    assert tracker.show_champion(f"m{number}", version)
-    late = {"commit": "abc123"}
-    tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0}, late)
-    return run, stage, version
-
-
-def runs(client: MlflowClient, tracker: Tracker) -> list[Any]:
-    experiment = client.get_experiment_by_name(tracker.experiment)
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
-
-
-def artifacts(client: MlflowClient, run_id: str, path: str = "") -> set[str]:
-    found: set[str] = set()
-    for entry in client.list_artifacts(run_id, path):
-        found |= artifacts(client, run_id, entry.path) if entry.is_dir else {entry.path}
-    return found
-
-
-def datasets(client: MlflowClient, run_id: str) -> list[tuple[str, str]]:
-    inputs = client.get_run(run_id).inputs
-    assert inputs is not None
-    return [(each.dataset.name, each.dataset.digest) for each in inputs.dataset_inputs]
+from roundhouse.tracking import Tracker
+from tests.tracking.conftest import (
+    DIGEST,
+    LEDGER,
+    PROBE,
+    artifacts,
+    datasets,
+    line,
+    runs,
+    whole_round,
+    write_journal,
+)
 
 
 def test_everything_twice_makes_everything_once(
@@ -281,115 +197,6 @@ def test_a_request_that_was_sent_twice_leaves_one_run(
     client.create_run(run.info.experiment_id, tags=run.data.tags)
     assert tracker.round_run(1, {}, {}) == first
     assert len(runs(client, tracker)) == 1
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
-
-
-def test_an_absent_server_is_one_line_and_is_not_asked_at_once_again(closed_port: int) -> None:
-    away = Tracker(f"http://user:secret@127.0.0.1:{closed_port}", LEDGER)
-    with pytest.raises(TrackingError) as first:
-        away.round_run(1, {}, {})
-    assert "\n" not in str(first.value)
-    assert "secret" not in str(first.value)
-    with pytest.raises(TrackingError, match="not asked again yet"):
-        away.round_run(1, {}, {})
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    server = Server(folder)
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    server.start()
-    proxy = Proxy(server.port)
-    yield proxy
-    proxy.shutdown()
-    proxy.server_close()
-
-
-def test_every_write_applied_and_its_answer_lost_leaves_one_of_everything(
-    proxy: Proxy, server: Server, folder: Path
-) -> None:
-    proxy.fault = "lost"
-    tracker = Tracker(proxy.uri, LEDGER)
-    run, stage, version = whole_round(tracker, folder)
-    assert proxy.writes > 2 * 10
-    client = MlflowClient(server.uri, server.uri)
-    assert {each.info.run_id for each in runs(client, tracker)} == {run, stage}
-    assert {each.info.status for each in runs(client, tracker)} == {"FINISHED"}
-    (only,) = client.search_model_versions("name = 'm1'")
-    assert str(only.version) == version
-    assert str(client.get_model_version_by_alias("m1", "champion").version) == version
-    assert len(client.get_metric_history(stage, "ppo/kl")) == 3
-    assert "model/config.json" in artifacts(client, run)
-
-    for fault in ("error", "down"):
-        proxy.fault = fault
-        with pytest.raises(TrackingError) as refused:
-            tracker.fail(run, "no")
-        assert "\n" not in str(refused.value)
-        tracker.ask_again()
-    proxy.fault = ""
-    assert whole_round(Tracker(proxy.uri, LEDGER), folder) == (run, stage, version)
-
-
-def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
-    server: Server, folder: Path
-) -> None:
-    server.start()
-    tracker = Tracker(server.uri, LEDGER)
-    run = tracker.round_run(1, {"data_version": DIGEST}, SETTINGS)
-    stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
-    tracker.stream(stage, folder / "logs" / "ppo.jsonl")
-    server.kill()
-    with pytest.raises(TrackingError):
-        tracker.finish_stage(stage, folder)
-    server.start()
-    first = whole_round(Tracker(server.uri, LEDGER), folder)
-    again = whole_round(Tracker(server.uri, LEDGER), folder)
-    assert first == again == (run, stage, first[2])
-    client = MlflowClient(server.uri, server.uri)
-    assert len(runs(client, tracker)) == 2
-    assert len(client.search_model_versions("name = 'm1'")) == 1
-    assert [m.value for m in client.get_metric_history(stage, "ppo/kl")] == [0.2, 0.4, 0.2 * 3]
-    assert "model/config.json" in artifacts(client, run)
-    assert "plots/losses.png" in artifacts(client, stage)
-    assert client.get_run(run).info.artifact_uri.startswith("mlflow-artifacts:")
-
-
-def test_words_are_taken_out_of_the_files_that_a_server_keeps(server: Server, folder: Path) -> None:
-    server.start()
-    run, stage, _ = whole_round(Tracker(server.uri, LEDGER), folder)
-    other = Tracker(server.uri, "another-ledger").round_run(1, {}, {})
-    client = MlflowClient(server.uri, server.uri)
-    client.log_text(stage, "Pay within thirty days.", "deep/er/note.txt")
-    client.log_text(other, "Pay within thirty days.", "note.txt")
-    before = artifacts(client, run)
-
-    changed = Artifacts(server.uri, LEDGER).rewrite(lambda data: data.replace(b"thirty", b"..."))
-    assert set(changed) == {f"{stage}/deep/er/note.txt", f"{stage}/samples.json"}
-    kept = [mlflow_artifact(client, stage, name) for name in ("deep/er/note.txt", "samples.json")]
-    assert all(b"within ... days" in text for text in kept)
-    assert mlflow_artifact(client, other, "note.txt") == b"Pay within thirty days."
-    assert artifacts(client, run) == before
-    assert Artifacts(server.uri, LEDGER).rewrite(lambda data: data) == []
-
-
-def mlflow_artifact(client: MlflowClient, run: str, path: str) -> bytes:
-    """A file as the server gives it out."""
-    with TemporaryDirectory() as scratch:
-        return Path(client.download_artifacts(run, path, scratch)).read_bytes()
 
 
 def test_a_process_that_dies_while_it_makes_the_store_leaves_none(tmp_path: Path) -> None:
