@@ -21,7 +21,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[1]
 
 #: Steps that train or sample; the rest is Prefect, DVC, imports, Great Expectations and git.
-LEARNING = ("sft", "reward", "ppo", "evaluate", "collect")
+LEARNING = ("sft", "reward", "align", "evaluate", "collect")
 
 #: Row of the table to the figure of a round's record.
 ROWS = {

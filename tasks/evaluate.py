@@ -6,7 +6,7 @@ from roundhouse.stage import Stage, run
 
 
 def work(stage: Stage) -> None:
-    """Reads out/raters, out/sft, out/reward, out/ppo and champion/, writes out/evaluate."""
+    """Reads out/raters, out/sft, out/reward, out/align and champion/, writes out/evaluate."""
     from roundhouse import evaluation  # noqa: PLC0415 - torch and transformers take seconds
 
     champion = stage.inputs["champion"]

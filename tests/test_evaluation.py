@@ -79,7 +79,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     jsonl.write(raters / "flags.jsonl", [pair(n, "eval") | flag for n in range(48, 52)])
     reference = tiny(1)
     models.save(reference, root / "out" / "sft" / "model")
-    models.save(tiny(2, reference), root / "out" / "ppo" / "model")
+    models.save(tiny(2, reference), root / "out" / "align" / "model")
     models.save(tiny(3, reference), root / "champion" / "model")
     judge = reward_model.Scorer(
         reward_model.from_policy(tiny(4), "mean"), reference.tokenizer, 48, 8
@@ -100,7 +100,7 @@ def evaluate(root: Path, champion: str | None = None) -> dict[str, float]:
 
 
 def decide(root: Path, figures: dict[str, float]) -> gate.Decision:
-    model = sha256_folder(root / "out" / "ppo" / "model")
+    model = sha256_folder(root / "out" / "align" / "model")
     candidate = gate.Candidate(
         model=model,
         reference=sha256_folder(root / "out" / "sft" / "model"),
@@ -156,8 +156,8 @@ def test_a_champion_that_is_not_the_recorded_one_is_refused(clone: Path, damage:
 
 
 def test_a_challenger_compared_with_itself_wins_exactly_half_and_is_held(clone: Path) -> None:
-    shutil.rmtree(clone / "out" / "ppo" / "model")
-    shutil.copytree(clone / "out" / "sft" / "model", clone / "out" / "ppo" / "model")
+    shutil.rmtree(clone / "out" / "align" / "model")
+    shutil.copytree(clone / "out" / "sft" / "model", clone / "out" / "align" / "model")
     figures = evaluate(clone)
     for end in ("", "_low", "_high"):
         assert figures[f"evaluate/win_rate{end}"] == 0.5
@@ -168,7 +168,7 @@ def test_a_challenger_compared_with_itself_wins_exactly_half_and_is_held(clone: 
 def test_a_challenger_with_nan_weights_is_held(clone: Path) -> None:
     broken = tiny(2)
     next(iter(broken.model.parameters())).data.fill_(torch.nan)
-    models.save(broken, clone / "out" / "ppo" / "model")
+    models.save(broken, clone / "out" / "align" / "model")
     figures = evaluate(clone)
     assert figures["evaluate/not_finite"] == 40
     assert {"unmeasured", "win-rate", "kl"} <= set(decide(clone, figures).failed)

@@ -272,7 +272,7 @@ def _spread(what: str, found: Interval, where: str = "") -> dict[str, float]:
 def _folders(root: Path, champion: str | None) -> dict[str, Path]:
     """Model folders by name; the champion's is compared with its record."""
     folders = {
-        "challenger": root / "out" / "ppo" / "model",
+        "challenger": root / "out" / "align" / "model",
         "reference": root / "out" / "sft" / "model",
     }
     if champion is not None:

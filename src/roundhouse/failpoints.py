@@ -1,7 +1,7 @@
 """Places where a test makes the program fail; each does nothing unless ROUNDHOUSE_FAIL names it.
 
     ROUNDHOUSE_FAIL='publish.tagged=kill'           end this process there, without a word
-    ROUNDHOUSE_FAIL='stage.step[ppo]=kill@3'        there, the third time that `ppo` passes
+    ROUNDHOUSE_FAIL='stage.step[align]=kill@3'      there, the third time that `align` passes
     ROUNDHOUSE_FAIL='json.write=full;round.step=delay:5'   several, parted by semicolons
 
 Actions: `kill` (SIGKILL for this process), `full` (no space left), `io` (an input/output error),

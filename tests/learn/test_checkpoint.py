@@ -236,10 +236,10 @@ def test_a_state_is_saved_when_the_time_has_come_and_at_the_end(tmp_path: Path) 
 def test_a_full_disk_is_one_line_and_leaves_the_last_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = Checkpoints(tmp_path / "ppo", EVERY)
+    kept = Checkpoints(tmp_path / "align", EVERY)
     kept.resume(Counter(), 9, "a")
     kept.save(Counter(1), 9)
-    monkeypatch.setenv("ROUNDHOUSE_FAIL", "checkpoint.write[ppo]=full")
+    monkeypatch.setenv("ROUNDHOUSE_FAIL", "checkpoint.write[align]=full")
     with pytest.raises(StorageError, match=r"step-00000002.safetensors: no space left"):
         kept.save(Counter(2), 9)
     monkeypatch.delenv("ROUNDHOUSE_FAIL")

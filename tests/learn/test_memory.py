@@ -89,8 +89,8 @@ def test_what_cannot_fit_is_refused_with_numbers(capsys: pytest.CaptureFixture[s
     needed = memory.plan(llama().model.config, Load(1, 4, 4), 1)
     memory.require("sft", needed, torch.device("cpu"), there=needed.total)
     assert "sft: about" in capsys.readouterr().err
-    with pytest.raises(MemoryPlanError, match=r"ppo: needs about .* MB \(.*moments.*\)"):
-        memory.require("ppo", needed, torch.device("cpu"), there=needed.total - 1)
+    with pytest.raises(MemoryPlanError, match=r"align: needs about .* MB \(.*moments.*\)"):
+        memory.require("align", needed, torch.device("cpu"), there=needed.total - 1)
 
 
 def test_a_model_that_is_too_large_is_refused_before_it_is_loaded(

@@ -255,7 +255,7 @@ DECIDING = (
     ),
     Mutant(
         "challenger compared with itself", _EVAL, '"reference": root / "out" / "sft"',
-        '"reference": root / "out" / "ppo"',
+        '"reference": root / "out" / "align"',
         f"{_T_EVAL}::test_the_stage_writes_answers_figures_and_the_safety_set",
     ),
     Mutant(

@@ -49,7 +49,7 @@ RECORD: dict[str, Any] = {
         "simulation/win_rate/champion_high": 0.65,
         "simulation/win_rate/reference": 0.84,
     },
-    "seconds": {"sft": 44.2, "ppo": 39.0},
+    "seconds": {"sft": 44.2, "align": 39.0},
     "rules": RULES,
 }
 SHOWN = (
@@ -71,7 +71,7 @@ SHOWN = (
     "last round's model on 1,432 new pairs",
     "0.610 [0.570, 0.650]",
     "SIMULATION: the truth, over champion",
-    "sft 44, ppo 39",
+    "sft 44, align 39",
     "FAIL  kl: KL 31.2 is over 20",
     "audit round 2",
 )

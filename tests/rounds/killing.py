@@ -29,7 +29,7 @@ TARGETS = ("self", "flow", "stage", "command", "all")
 #: Files that the flow or a stage writes whole or not at all, in the order of a round.
 _JSON = {"validate": "report.json", "raters": "raters.json", "reward": "calibration.json"}
 _ROWS = {"validate": "excluded.jsonl", "raters": "pairs.jsonl", "evaluate": "answers.jsonl"}
-_MODELS = ("sft", "reward", "ppo")
+_MODELS = ("sft", "reward", "align")
 
 
 class Kill(NamedTuple):
@@ -80,7 +80,7 @@ def _stage_places(stage: str) -> Iterator[Kill]:
     yield Kill(f"stage.begin[{stage}]")
     if stage not in ("validate", "raters"):
         yield Kill(f"stage.step[{stage}]")
-    if stage in ("sft", "reward", "ppo"):
+    if stage in ("sft", "reward", "align"):
         yield Kill(f"stage.step[{stage}]", nth=2, action="torn")
         kept = "model" if stage == "reward" else stage
         yield Kill(f"checkpoint.write[{kept}]", nth=2)

@@ -20,7 +20,7 @@ SOME = (
     Kill("stage.step[sft]", target="flow"),
     Kill("model.save[model]", action="full"),
     Kill("checkpoint.write[model]", nth=3),
-    Kill("checkpoint.saved[ppo]", target="all", nth=2),
+    Kill("checkpoint.saved[align]", target="all", nth=2),
 )
 
 #: And these follow, after DVC's remote was away.

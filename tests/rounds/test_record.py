@@ -12,8 +12,8 @@ def test_alarms_of_training_and_of_the_raters_are_warnings(tmp_path: Path) -> No
     (tmp_path / "out" / "raters").mkdir(parents=True)
     jsonl.write_json(tmp_path / "out" / "raters" / "verdict.json", pool)
     figures = {"ppo/kl": 3.0, "ppo/alarms/kl": 4.0, "ppo/alarms/eos": 0.0}
-    (tmp_path / "out" / "ppo").mkdir()
-    jsonl.write_json(tmp_path / "out" / "ppo" / "figures.json", figures)
+    (tmp_path / "out" / "align").mkdir()
+    jsonl.write_json(tmp_path / "out" / "align" / "figures.json", figures)
     assert record.warnings(tmp_path) == [
         "agreement-drop: less agreement than before",
         "ppo-alarm: kl in 4 steps; in MLflow see ppo/alarms/kl",

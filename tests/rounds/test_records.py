@@ -19,14 +19,14 @@ def _made(action: Action, sha256: str = "a" * 64, why: str = "") -> Decision:
 
 def test_a_folder_has_the_same_digest_by_its_files_digests(tmp_path: Path) -> None:
     for name in ("b/x", "b-c", "b/a/z", "a", "Z"):
-        file = tmp_path / "out/ppo/model" / name
+        file = tmp_path / "out/align/model" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     digests = {path.relative_to(tmp_path).as_posix(): sha256_file(path) for path in files}
-    digests["out/ppo/model-other"] = "0"
-    found = objects.folder_digest(digests, "out/ppo/model")
-    assert found == sha256_folder(tmp_path / "out/ppo/model")
+    digests["out/align/model-other"] = "0"
+    found = objects.folder_digest(digests, "out/align/model")
+    assert found == sha256_folder(tmp_path / "out/align/model")
 
 
 @pytest.mark.parametrize(

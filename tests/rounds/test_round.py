@@ -141,7 +141,7 @@ def test_ledger_tag_registry_and_bytes_carry_the_same_digests(played: Played) ->
         assert row.commit == git.git("rev-parse", f"{tag}^{{commit}}", cwd=played.root)
         assert version.tags["roundhouse.commit"] == row.commit == record["commit"]
         assert version.tags["roundhouse.sha256"] == decision.sha256
-        folder = played.places.workspace(row.number) / "out/ppo/model"
+        folder = played.places.workspace(row.number) / "out/align/model"
         assert sha256_folder(folder) == decision.sha256
         artifacts = client.download_artifacts(version.run_id, "model")
         assert sha256_folder(Path(artifacts)) == decision.sha256
@@ -206,7 +206,7 @@ def test_a_flipped_bit_is_found_by_name(played: Played, roundhouse: Command) -> 
     assert clean.returncode == 0, clean.stdout
     assert json.loads(clean.stdout)["findings"] == []
     remote = dvc.stores(played.places)[-1]
-    name = "out/ppo/model/model.safetensors"
+    name = "out/align/model/model.safetensors"
     assert isinstance(remote, Folder)
     path = remote.path(objects.published(played.places, "round-0001")[name])
     whole = path.read_bytes()

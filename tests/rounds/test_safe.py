@@ -110,7 +110,7 @@ def test_what_was_tampered_with_is_held(played: Played, tmp_path: Path) -> None:
     sides = {side: next(row for row in rows if row["side"] == side) for side in ("eval", "judge")}
     path.unlink()
     jsonl.write(path, [*rows, *({**row, "side": "train"} for row in sides.values())])
-    challenger = this.workspace / "out" / "ppo" / "model"
+    challenger = this.workspace / "out" / "align" / "model"
     shutil.rmtree(challenger)
     shutil.copytree(this.workspace / "champion" / "model", challenger)
     shutil.rmtree(this.workspace / "out" / "evaluate")
@@ -136,7 +136,7 @@ def test_infinity_in_a_figure_on_disk_is_held(played: Played, tmp_path: Path) ->
 def test_the_remote_gives_out_a_model_that_answers_and_no_other(
     played: Played, tmp_path: Path
 ) -> None:
-    folder = played.places.workspace(2) / "out" / "ppo" / "model"
+    folder = played.places.workspace(2) / "out" / "align" / "model"
     probe = load(played.root / "params.yaml").probes[0]
     result = release.answers_as_published(played.places, 2, sha256_folder(folder), probe)
     assert result.passed, result.text

@@ -23,7 +23,7 @@ from tests.rounds.conftest import Played
 
 pytestmark = pytest.mark.round
 
-WEIGHTS = "out/ppo/model/model.safetensors"
+WEIGHTS = "out/align/model/model.safetensors"
 Tampering = Callable[[Played], Any]
 
 
@@ -102,7 +102,7 @@ def _remote(name: str, gone: bool = False) -> Tampering:
 
 
 def _list(played: Played) -> Any:
-    return _bytes(_object(played, objects.folders(played.root, "round-0002")["out/ppo"]), b"[]")
+    return _bytes(_object(played, objects.folders(played.root, "round-0002")["out/align"]), b"[]")
 
 
 def _workspace(played: Played) -> Any:
@@ -178,7 +178,7 @@ _SECOND = "WHERE version = '2' AND key = 'roundhouse"
 TAMPERED: dict[str, tuple[Tampering, str, str]] = {
     "bytes in the remote": (_remote(WEIGHTS), WEIGHTS, "altered"),
     "a file gone": (_remote("out/raters/raters.json", True), "out/raters/raters.json", "missing"),
-    "a list of DVC": (_list, "list of out/ppo", "altered"),
+    "a list of DVC": (_list, "list of out/align", "altered"),
     "a file of the clone": (_workspace, "out/evaluate/answers.jsonl", "altered"),
     "the tag": (_moved, "round-0002", ""),
     "the decision's outcome": (_outcome, "decision", "promote, though decided was held"),
@@ -305,7 +305,7 @@ def test_ledger_dvc_tag_and_mlflow_carry_the_same_digests(played: Played) -> Non
         manifest = objects.manifest(played.root, tag)
         inputs = json.loads(git.show(played.root, tag, "inputs.json") or "")
         # The model: decision row, tag, clone, registry's tag and registry's bytes.
-        digests = {decision.sha256, bound["model"], sha256_folder(clone / "out/ppo/model")}
+        digests = {decision.sha256, bound["model"], sha256_folder(clone / "out/align/model")}
         digests |= {version.tags["sha256"], str(_copies(played).model_digest(version.run_id))}
         assert len(digests) == 1
         # The data: DVC's pointer in the tag, ledger, registry's tag, data sets of the runs.

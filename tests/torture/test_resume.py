@@ -1,4 +1,4 @@
-"""kill -9 at moments drawn from a seed in sft, reward and ppo: each ends with the same bytes."""
+"""kill -9 at moments drawn from a seed in sft, reward and align: each ends with the same bytes."""
 
 import os
 import random

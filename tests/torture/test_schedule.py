@@ -27,8 +27,8 @@ def test_three_rounds_by_the_schedule(
     try:
         while _states(root).count("published") < 3:
             assert up.poll() is None, (root / "up.log").read_text(encoding="utf-8")
-            at_ppo = Locations(root).workspace(3) / "logs" / "ppo.jsonl"
-            if not killed and at_ppo.exists():
+            at_align = Locations(root).workspace(3) / "logs" / "align.jsonl"
+            if not killed and at_align.exists():
                 killed = _kill_flow(root)
             time.sleep(0.2)
         finished = time.time()

@@ -73,12 +73,12 @@ def test_a_round_under_a_fault(
     runs = client.search_runs(["1"])
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert sorted(run.data.tags.get("roundhouse.stage", "") for run in runs) == sorted(
-        ["", "validate", "raters", "sft", "reward", "ppo", "evaluate"]
+        ["", "validate", "raters", "sft", "reward", "align", "evaluate"]
     )
-    ppo = next(run for run in runs if run.data.tags.get("roundhouse.stage") == "ppo")
-    assert len(client.get_metric_history(ppo.info.run_id, "ppo/kl")) == 2
+    align = next(run for run in runs if run.data.tags.get("roundhouse.stage") == "align")
+    assert len(client.get_metric_history(align.info.run_id, "ppo/kl")) == 2
     (version,) = client.search_model_versions("name = 'roundhouse'")
     assert client.get_model_version_by_alias("roundhouse", "champion").version == version.version
-    stages = {name: record["seconds"][name] for name in ("sft", "reward", "ppo")}
+    stages = {name: record["seconds"][name] for name in ("sft", "reward", "align")}
     whole = sum(record["seconds"].values())
     tally(fault=fault or "none", **stages, whole=round(whole, 1), left=left)

@@ -1,4 +1,4 @@
-"""A real MLflow store, and a round's folder in which ppo has finished."""
+"""A real MLflow store, and a round's folder in which align has finished."""
 
 import json
 from pathlib import Path
@@ -35,15 +35,15 @@ def tracker(store: str, request: pytest.FixtureRequest) -> Tracker:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A round's folder in which ppo has finished."""
+    """A round's folder in which align has finished."""
     journal = [
         line(step, {"ppo/loss": 1 / step, "ppo/kl": 0.2 * step, "ppo/score": 0.1 * step})
         for step in (1, 2, 3)
     ]
-    write_journal(tmp_path / "logs" / "ppo.jsonl", journal)
-    jsonl.write_json(tmp_path / "out/ppo/figures.json", {"ppo/kl": 0.6, "ppo/eos_rate": 0.9})
+    write_journal(tmp_path / "logs" / "align.jsonl", journal)
+    jsonl.write_json(tmp_path / "out/align/figures.json", {"ppo/kl": 0.6, "ppo/eos_rate": 0.9})
     jsonl.write(
-        tmp_path / "out/ppo/samples.jsonl",
+        tmp_path / "out/align/samples.jsonl",
         [
             {"prompt": PROBE, "response": "Pay within thirty days."},
             {"prompt": "my name is Zorblax", "response": "hello Zorblax"},
@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Path:
     )
     jsonl.write_json(tmp_path / "params.yaml", SETTINGS)
     jsonl.write_json(tmp_path / "decision.json", {"decision": "promoted"})
-    jsonl.write_json(tmp_path / "out/ppo/model/config.json", {})
+    jsonl.write_json(tmp_path / "out/align/model/config.json", {})
     return tmp_path
 
 
@@ -67,15 +67,15 @@ def write_journal(path: Path, lines: list[str]) -> None:
 
 def whole_round(tracker: Tracker, folder: Path, number: int = 1) -> tuple[str, str, str]:
     run = tracker.round_run(number, {"data_version": DIGEST}, SETTINGS)
-    stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
-    tracker.stream(stage, folder / "logs" / "ppo.jsonl")
+    stage = tracker.stage_run(run, "align", params=SETTINGS["ppo"])  # type: ignore[arg-type]
+    tracker.stream(stage, folder / "logs" / "align.jsonl")
     data = Data("feedback", DIGEST, "data/feedback @ round-0001", {"rows": 100})
     tracker.finish_stage(stage, folder, cached=False, data=data)
-    version = tracker.register(run, folder / "out/ppo/model", f"m{number}", {"sha256": "ff"})
+    version = tracker.register(run, folder / "out/align/model", f"m{number}", {"sha256": "ff"})
     tracker.show_decisions({(number, version): "promoted"})
     assert tracker.show_champion(f"m{number}", version)
     late = {"commit": "abc123"}
-    tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"ppo": 28.0}, late)
+    tracker.finish_round(run, folder, "promoted", ["win rate above 0.5"], {"align": 28.0}, late)
     return run, stage, version
 
 

@@ -81,8 +81,8 @@ def test_what_a_server_missed_while_it_was_away_arrives_later_and_once(
     server.start()
     tracker = Tracker(server.uri, LEDGER)
     run = tracker.round_run(1, {"data_version": DIGEST}, SETTINGS)
-    stage = tracker.stage_run(run, "ppo", params=SETTINGS["ppo"])  # type: ignore[arg-type]
-    tracker.stream(stage, folder / "logs" / "ppo.jsonl")
+    stage = tracker.stage_run(run, "align", params=SETTINGS["ppo"])  # type: ignore[arg-type]
+    tracker.stream(stage, folder / "logs" / "align.jsonl")
     server.kill()
     with pytest.raises(TrackingError):
         tracker.finish_stage(stage, folder)

@@ -36,7 +36,7 @@ def test_everything_twice_makes_everything_once(
         (stage, "ppo/kl", 3),
         (stage, "ppo/eos_rate", 1),
         (run, "ppo/kl", 1),
-        (run, "seconds/ppo", 1),
+        (run, "seconds/align", 1),
     ]:
         assert len(client.get_metric_history(run_id, name)) == count, name
     assert len(datasets(client, stage)) == 1
@@ -152,8 +152,8 @@ def test_two_ledgers_share_a_server_and_leave_each_other_alone(
     assert theirs != ours
     assert other.reconcile(alive=()) == [theirs]
     assert client.get_run(ours).info.status == "RUNNING"
-    first = tracker.register(ours, folder / "out/ppo/model", "both", {})
-    assert other.register(theirs, folder / "out/ppo/model", "both", {}) != first
+    first = tracker.register(ours, folder / "out/align/model", "both", {})
+    assert other.register(theirs, folder / "out/align/model", "both", {}) != first
     assert tracker.show_champion("both", first)
     assert not other.show_champion("both", "2"), "the alias shows another ledger's model"
     assert str(client.get_model_version_by_alias("both", "champion").version) == first

@@ -1,4 +1,4 @@
-"""Stage ppo: from folders to a policy trained against the reward model, with one or more seeds."""
+"""Stage align: from folders to a policy trained against the reward model, near its reference."""
 
 import copy
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def run(
     load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
     trained = 2 if settings.ppo.algorithm == "ppo" else 1
     needed = memory.plan(models.configuration(sft_out / "model"), load, trained, frozen=2)
-    memory.require("ppo", needed, models.device())
+    memory.require("align", needed, models.device())
     policy = models.load(sft_out / "model")
     scorer = reward_model.load(reward_out / "model")
     prompts = training_prompts(raters)

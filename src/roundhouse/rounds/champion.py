@@ -26,7 +26,7 @@ def fetch_champion(champion: Champion, workspace: Path, places: Locations) -> Pa
     Raises:
         DataError: the bytes that DVC gave are not the bytes that were promoted.
     """
-    folder = fetch_model(tag_name(champion.round), "ppo", "champion", workspace, places)
+    folder = fetch_model(tag_name(champion.round), "align", "champion", workspace, places)
     if sha256_folder(folder) != champion.sha256:
         shutil.rmtree(workspace / "champion")
         raise DataError(

@@ -13,7 +13,7 @@ from roundhouse.rounds.record import figures
 from roundhouse.rounds.workspace import DECISION_FILE
 
 MANIFEST_FILE = "manifest.json"
-MODEL = Path("out") / "ppo" / "model"
+MODEL = Path("out") / "align" / "model"
 REFERENCE = Path("out") / "sft" / "model"
 
 

@@ -246,6 +246,7 @@ _WORDS = frozenset(
         "eval",
         "sft",
         "reward",
+        "align",
         "ppo",
         "validate",
         "raters",

@@ -20,7 +20,7 @@ from roundhouse.rounds.stages import STAGES
 from roundhouse.rounds.workspace import DATA_POINTER
 
 #: What decision.json is bound to, and the folder that must hash to it.
-_FOLDERS = {"model": "out/ppo/model", "reference": "out/sft/model"}
+_FOLDERS = {"model": "out/align/model", "reference": "out/sft/model"}
 
 
 class Problem(NamedTuple):

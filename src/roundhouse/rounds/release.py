@@ -105,7 +105,7 @@ def published_model(places: Locations, number: int, sha256: str) -> Path:
     if folder.exists() and sha256_folder(folder) == sha256:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    objects.extract(places, tag_name(number), "out/ppo/model", folder)
+    objects.extract(places, tag_name(number), "out/align/model", folder)
     if sha256_folder(folder) != sha256:
         shutil.rmtree(folder)
         raise DataError(f"the model of round {number} differs from its release: see `audit verify`")

@@ -17,7 +17,7 @@ from roundhouse.rounds import dvc, transfer
 from roundhouse.stage import CHECKPOINTS, FAILURE
 
 #: In the order that dvc.yaml's dependencies allow.
-STAGES = ("validate", "raters", "sft", "reward", "ppo", "evaluate")
+STAGES = ("validate", "raters", "sft", "reward", "align", "evaluate")
 
 _RUNNING = Path(".dvc") / "running.json"
 

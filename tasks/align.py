@@ -1,10 +1,10 @@
-"""Stage `ppo`: trains the policy against the reward model, near its reference."""
+"""Stage `align`: trains the policy against the reward model, near its reference."""
 
 from roundhouse.stage import Stage, run
 
 
 def work(stage: Stage) -> None:
-    """Reads out/raters, out/sft and out/reward, writes out/ppo."""
+    """Reads out/raters, out/sft and out/reward, writes out/align."""
     from roundhouse.learn import align  # noqa: PLC0415 - torch and transformers take seconds
     from roundhouse.learn.checkpoint import Checkpoints  # noqa: PLC0415
 
@@ -21,4 +21,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("ppo", work)
+    run("align", work)
