@@ -1,4 +1,4 @@
-"""Stage `align`: trains the policy against the reward model, near its reference."""
+"""Stage `align`: trains the challenger, by PPO against the reward model or by DPO."""
 
 from roundhouse.stage import Stage, run
 

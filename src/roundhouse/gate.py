@@ -318,12 +318,15 @@ def _judge(figures: Mapping[str, float], settings: GateSettings) -> Reason:
 
 
 def _judge_overlap(figures: Mapping[str, float]) -> Reason:
-    """Prompts and raters from which both the judge and PPO's reward (or PPO) learned."""
+    """Prompts and raters from which both the judge and what trains the challenger learned."""
     found = [
         _compare("judge-overlap", figures.get(figure), "at most", 0, what)
         for figure, what in (
             ("reward/judge_overlap", "prompts that taught the judge and the reward model:"),
-            ("evaluate/judge_overlap", "prompts that taught the judge and stand on PPO's side:"),
+            (
+                "evaluate/judge_overlap",
+                "prompts that taught the judge and stand on the training side:",
+            ),
             ("raters/judge_overlap", "raters who taught the judge and the reward:"),
         )
     ]

@@ -267,6 +267,28 @@ class PpoSettings(Block):
         return self
 
 
+class DpoSettings(Block):
+    """Direct preference optimisation on the pairs of the training side."""
+
+    epochs: Count
+    """Passes over the pairs."""
+    batch: Count
+    """Pairs an optimizer step."""
+    lr: Positive
+    """Peak learning rate of AdamW."""
+    beta: Positive
+    """Implicit reward of a nat: smaller lets the policy go further from its reference."""
+    warmup: Share
+    """Share of the steps in which the learning rate rises."""
+
+
+class AlignSettings(Block):
+    """How the policy is brought to what raters prefer."""
+
+    method: Literal["ppo", "dpo"]
+    """`ppo` is paid by the reward model for answers of its own; `dpo` learns from the pairs."""
+
+
 class EvaluateSettings(Block):
     """Measuring the challenger."""
 
@@ -393,7 +415,9 @@ class Settings(Block):
     raters: RaterSettings
     sft: SftSettings
     reward: RewardSettings
+    align: AlignSettings
     ppo: PpoSettings
+    dpo: DpoSettings
     evaluate: EvaluateSettings
     gate: GateSettings
     checkpoints: CheckpointSettings
@@ -405,3 +429,12 @@ class Settings(Block):
     storage: StorageSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
+
+    @model_validator(mode="after")
+    def _seeds_are_of_ppo(self) -> Self:
+        if self.align.method == "dpo" and self.ppo.seeds > 1:
+            raise ValueError(
+                f"ppo.seeds {self.ppo.seeds} chooses among trainings of PPO: set it to 1, or "
+                "align.method to ppo"
+            )
+        return self

@@ -75,6 +75,7 @@ def tiny() -> Callable[..., Settings]:
             "ppo.steps": 2,
             "ppo.batch": 8,
             "ppo.minibatch": 4,
+            "dpo.batch": 4,
             "evaluate.bootstrap_draws": 50,
         }
         overrides = [f"{key}={value}" for key, value in (small | changes).items()]

@@ -24,10 +24,10 @@ from tests.conftest import PROJECT
 from tests.learn.conftest import llama
 
 EVERY = CheckpointSettings(seconds=0.0, keep=2)
-STAGES = ("sft", "reward", "ppo", "rloo")
-#: Steps of each stage below; sft and reward pass over their data twice, ppo goes around its three
-#: prompts and over each batch twice.
-STEPS = {"sft": 6, "reward": 6, "ppo": 4, "rloo": 4}
+STAGES = ("sft", "reward", "ppo", "rloo", "dpo")
+#: Steps of each stage below; sft, reward and dpo pass over their data twice, ppo goes around its
+#: three prompts and over each batch twice.
+STEPS = {"sft": 6, "reward": 6, "ppo": 4, "rloo": 4, "dpo": 6}
 
 
 class Died(Exception):
@@ -78,6 +78,7 @@ def settings_of(tiny: Callable[..., Settings], folder: Path) -> Settings:
     """A checkpoint after every step; the supervised model stands in for a base as well."""
     base = folder / "sft" / "model"
     steps: dict[str, Any] = {"sft.epochs": 2, "reward.epochs": 2, "ppo.steps": STEPS["ppo"]}
+    steps["dpo.epochs"] = 2
     rest = {"ppo.epochs": 2, "ppo.kl_target": 1.0, "checkpoints.seconds": 0.0, "model.base": base}
     return tiny(**steps, **rest)
 
@@ -97,6 +98,9 @@ def work(stage: str, folder: Path, out: Path, settings: Settings, log: Log, kept
             changes = {"algorithm": "rloo", "samples": 2}
             block = settings.ppo.model_copy(update=changes)
             settings = settings.model_copy(update={"ppo": block})
+        if stage == "dpo":
+            method = settings.align.model_copy(update={"method": "dpo"})
+            settings = settings.model_copy(update={"align": method})
         align.run(raters, folder / "sft", folder / "reward", out, settings, 3, log, checkpoints)
 
 

@@ -56,6 +56,23 @@ LEARNING = (
         f"{_T_PPO}::test_the_reward_of_an_answer_is_its_score_less_the_price_of_kl",
     ),
     Mutant(
+        "DPO pair swapped", "learn/dpo.py", "rewards[:, 0] - rewards[:, 1]",
+        "rewards[:, 1] - rewards[:, 0]", "tests/learn/test_dpo.py::test_the_loss_by_hand",
+    ),
+    Mutant(
+        "DPO without a reference", "learn/dpo.py", "beta * (policy - reference)", "beta * policy",
+        "tests/learn/test_dpo.py::test_the_loss_by_hand",
+    ),
+    Mutant(
+        "DPO labels turned", "learn/dpo.py", "reference, beta), p, weights)",
+        "reference, beta), 1 - p, weights)", "tests/learn/test_dpo.py::test_the_loss_by_hand",
+    ),
+    Mutant(
+        "DPO on the evaluation pairs", "learn/align.py", 'newest(sides["train"], ',
+        'newest(sides["train"] + sides["eval"], ',
+        "tests/learn/test_dpo.py::test_the_stage_writes_its_files_and_the_same_bytes_twice",
+    ),
+    Mutant(
         "reference that learns", "learn/align.py", "copy.deepcopy(policy.model),", "policy.model,",
         f"{_T_PPO}::test_the_stage_writes_its_files_and_the_same_bytes_twice",
     ),

@@ -42,7 +42,7 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(
     tiny: Callable[..., Settings],  # noqa: F811
     tally: Callable[..., None],
 ) -> None:
-    steps = {"sft.epochs": 60, "reward.epochs": 60, "ppo.steps": 60}
+    steps = {"sft.epochs": 60, "reward.epochs": 60, "ppo.steps": 60, "dpo.epochs": 60}
     rest = {"checkpoints.seconds": 0.0, "model.base": str(tmp_path / "sft" / "model")}
     settings = tiny(**steps, **rest)
     prepare(tmp_path)

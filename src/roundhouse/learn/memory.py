@@ -120,7 +120,8 @@ def require(stage: str, needed: Plan, device: torch.device, there: int | None = 
     if needed.total > free:
         raise MemoryPlanError(
             f"{stage}: needs about {needed} of memory, and {device} has {_size(free)} free: lower "
-            f"its batch (align: ppo.minibatch) or model.response_tokens, or take a smaller model"
+            "its batch (align: ppo.minibatch or dpo.batch) or model.response_tokens, or take a "
+            "smaller model"
         )
 
 

@@ -1,4 +1,4 @@
-"""The loop that the stages sft and reward share: batches in a fixed order, an update for each."""
+"""The loop that sft, reward and DPO share: batches in a fixed order, an update for each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -57,7 +57,7 @@ def train(
     """Trains in place, from where the newest checkpoint stands; returns the loss of every step.
 
     Args:
-        stage: its name, for figures and errors.
+        stage: its name (of DPO `dpo`), for figures and errors.
         state: before the first step.
         batches: rows of each step.
         loss_of: the loss (a scalar with gradient) of such rows.

@@ -22,6 +22,7 @@ _FIGURES = {
     "reward/length_baseline": "accuracy of choosing the longer answer there",
     "reward/length_correlation": "rank correlation of score and length",
     "reward/judge_accuracy": "judge's accuracy on held-out pairs",
+    "dpo/accuracy": "accuracy of DPO's implicit reward on held-out pairs",
     "evaluate/win_rate": "win rate over the baseline, by the judge",
     "evaluate/win_rate_length_controlled": "the same at equal length of answers",
     "evaluate/win_rate_reference": "win rate over the supervised model, by the judge",
@@ -81,8 +82,14 @@ def _head(record: Record) -> list[str]:
     return [
         *lines,
         f"A language model that answers prompts: {base}, fine-tuned on demonstrations, then "
-        "trained by PPO against a reward model learned from judgements of its answers.",
+        f"{_trained(record['figures'])}.",
     ]
+
+
+def _trained(figures: Mapping[str, float]) -> str:
+    if "dpo/pairs" in figures:
+        return "trained by DPO on people's judgements of its answers"
+    return "trained by PPO against a reward model learned from judgements of its answers"
 
 
 def _decision(decision: Record) -> list[str]:

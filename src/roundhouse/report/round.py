@@ -179,7 +179,10 @@ def _models(metrics: Metrics) -> Iterable[Line | None]:
     yield _figure(metrics, "reward accuracy", "reward/accuracy", note)
     note = f"last round's model on {metrics.get('reward/prequential_pairs', 0):,.0f} new pairs"
     yield _figure(metrics, "  before training", "reward/prequential_accuracy", note)
-    yield _figure(metrics, "judge accuracy", "reward/judge_accuracy", "a model PPO never saw")
+    by = "DPO" if "dpo/pairs" in metrics else "PPO"
+    yield _figure(metrics, "judge accuracy", "reward/judge_accuracy", f"a model {by} never saw")
+    note = f"its implicit reward on held-out pairs; {metrics.get('dpo/pairs', 0):,.0f} taught it"
+    yield _figure(metrics, "DPO accuracy", "dpo/accuracy", note)
     if "ppo/seeds" in metrics:
         passed = f"{metrics['ppo/seeds_passed']:.0f} of {metrics['ppo/seeds']:.0f}"
         yield Line("PPO seeds", passed, f"did not collapse; taken: {metrics['ppo/seed_taken']:.0f}")

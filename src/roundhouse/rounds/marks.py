@@ -248,6 +248,7 @@ _WORDS = frozenset(
         "reward",
         "align",
         "ppo",
+        "dpo",
         "validate",
         "raters",
         "evaluate",
