@@ -19,7 +19,7 @@ torture: $(READY)
 	ROUNDHOUSE_TORTURE_SEED=$(SEED) ROUNDHOUSE_TORTURE_TALLY=$(CURDIR)/$(TALLY) \
 		$(BIN)/python -m pytest -n 2 -m torture --timeout 12000 tests; code=$$?; cat $(TALLY); exit $$code
 
-# What benchmarks and `benchmarks/agreement.py` compare with (TRL), in a folder of its own.
+# What benchmarks and `benchmarks/agreement*.py` compare with (TRL), in a folder of its own.
 peers: .venv-peers/.ready
 .venv-peers/.ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv .venv-peers
