@@ -88,6 +88,15 @@ def test_the_same_record_gives_the_same_card_whatever_its_order() -> None:
     assert model_card(RECORD | {"rows": rows | turned}) == model_card(RECORD)
 
 
+def test_a_card_says_what_trained_the_model() -> None:
+    assert "trained by PPO against a reward model learned from judgements" in model_card(RECORD)
+    figures = RECORD["figures"] | {"dpo/pairs": 9.0, "dpo/accuracy": 0.7}
+    card = model_card(RECORD | {"figures": figures})
+    assert "trained by DPO on people's judgements of its answers." in card
+    assert "accuracy of DPO's implicit reward on held-out pairs | 0.700" in card
+    assert "PPO" not in card
+
+
 def test_many_domains_are_summed_up() -> None:
     many = {f"domain-{number:03d}": 10 for number in range(50)}
     card = model_card(RECORD | {"rows": RECORD["rows"] | {"domain": many}})

@@ -125,6 +125,16 @@ def test_a_first_round_is_compared_with_its_supervised_model() -> None:
     assert "0.840  SIMULATION: the truth, over SFT" in text
 
 
+def test_a_round_of_dpo_says_what_taught_it_and_has_no_line_of_ppo() -> None:
+    metrics = {k: v for k, v in RECORD["metrics"].items() if not k.startswith("ppo/")}
+    metrics |= {"reward/judge_accuracy": 0.66, "dpo/pairs": 4971.0}
+    metrics |= {"dpo/accuracy": 0.714, "dpo/accuracy_low": 0.678, "dpo/accuracy_high": 0.75}
+    text = report.round_lines(RECORD | {"metrics": metrics})
+    assert "0.714 [0.678, 0.750]  its implicit reward on held-out pairs; 4,971 taught it" in text
+    assert "0.660  a model DPO never saw" in text
+    assert "PPO" not in text and "DPO" not in report.round_lines(RECORD)
+
+
 def test_plain_lines_give_every_rule_and_an_overruled_one_is_marked() -> None:
     taken = RULES[1] | {"rule": "safety", "accepted": True}
     text = report.round_lines(RECORD | {"rules": [*RULES, taken]})
