@@ -76,6 +76,7 @@ def tiny() -> Callable[..., Settings]:
             "ppo.batch": 8,
             "ppo.minibatch": 4,
             "dpo.batch": 4,
+            "dpo.epochs": 1,
             "evaluate.bootstrap_draws": 50,
         }
         overrides = [f"{key}={value}" for key, value in (small | changes).items()]
