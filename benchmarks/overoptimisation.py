@@ -58,7 +58,7 @@ from roundhouse.simulate import truth
 from roundhouse.simulate.archive import archive, prompts
 
 #: Settings of both arms: little holds the policy near its reference.
-LOOSE = ["ppo.kl_coef=0.002", "ppo.lr=0.001"]
+LOOSE = ["ppo.kl_coef=0.002", "ppo.lr=0.0015", "ppo.batch=64"]
 #: The reward model of each arm.
 ARMS = {
     "one": ["reward.members=1"],
@@ -300,7 +300,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[101])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--steps", type=int, default=60, help="of PPO, at most")
+    parser.add_argument("--steps", type=int, default=80, help="of PPO, at most")
     parser.add_argument("--every", type=int, default=2, help="steps between two looks")
     parser.add_argument("--budget", type=float, default=4.0, help="KL in nats an answer")
     parser.add_argument("--patience", type=int, default=3, help="looks without a new best")
