@@ -1,4 +1,4 @@
-"""The reward model as TRL reads it, in `benchmarks/quality.py`: both sides are paid by one judge."""
+"""The reward model as TRL reads it in `benchmarks/quality.py`: one judge pays both sides."""
 
 from pathlib import Path
 
