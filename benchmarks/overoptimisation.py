@@ -6,12 +6,13 @@ PPO with too low a price of KL: the reward rises while the truth falls. Two arms
 settings of PPO, one reward model and an ensemble with `reward.objective worst`, are looked at every
 few steps. Training goes on after the guard has stopped, so that the curves show what it prevented:
 until the truth was more than a tenth under its peak for two looks, or to the last step. Archive,
-raters, supervised model, reward model and judge are those of a default round.
+raters, supervised model, reward model and judge are those of a default round. The learning rate,
+the budget of KL and the patience were chosen on seed 101, which proves nothing any more.
 
 The guard sees nothing of the truth. It stops an arm at the first look where
 
     KL from the reference is over the budget (`--budget`, as alarm `kl` with ppo.alarms.stop: the
-    first step over it is looked at), or
+    first step over it is looked at; the default of `ppo.alarms.max_kl` is far wider), or
     the held-out judge's mean score on training prompts has had no new best for `--patience` looks,
 
 and keeps the policy of the judge's best look. In a round the judge has its say at the end alone.
