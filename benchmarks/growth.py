@@ -4,7 +4,7 @@
 
 Batches of our side alone, of the model and settings of `benchmarks/ppo.py` (1M, answers that never
 end, prompts of 32 tokens), one epoch, minibatch 16. Prints seconds a batch and the exponent from
-each line to the next: 1 is linear.
+each line to the next: 1 is linear. `--quick` runs the shorter half of both curves once.
 """
 
 import argparse
@@ -81,9 +81,12 @@ def main() -> None:
     """Measures both curves and prints them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="file to write the figures to, as JSON")
+    parser.add_argument("--quick", action="store_true", help="the shorter half, one batch a point")
     parser.add_argument("--repeats", type=int, default=3, help="measured batches a point")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    if given.quick:
+        given.repeats = 1
     logging.disable_progress_bar()
     optimizers.start(compared.SEED, given.threads)
     found: dict[str, list[dict[str, Any]]] = {"episodes": [], "tokens": []}
@@ -91,7 +94,7 @@ def main() -> None:
         folder = Path(root)
         compared.write(compared.Case("1M", "worst", given.threads), folder, 1)
         for of, sizes in (("episodes", EPISODES), ("tokens", LENGTHS)):
-            for size in sizes:
+            for size in sizes[: len(sizes) // 2 if given.quick else None]:
                 batch, length = (size, LENGTH) if of == "episodes" else (BATCH, size)
                 point = {of: size} | batch_seconds(folder, batch, length, given.repeats)
                 found[of].append(point)

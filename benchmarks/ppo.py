@@ -8,6 +8,9 @@ answer, a critic apart, single precision. The policy's chance of the end token i
 case), or 1 in 16 at each token, so that most answers end early, as a trained policy's do (real).
 The learning rate is so small that this stays so. Each run is a process; sides alternate; the first
 batch of each is left out. Prints medians over batches, and writes JSON. `--quick` runs little.
+
+The third side is ours without a critic (`ppo.algorithm rloo`, 4 answers to each of 16 prompts): as
+many episodes of the same policy, at the same settings otherwise. Ratios are TRL's PPO over each.
 """
 
 import argparse
@@ -55,6 +58,9 @@ TOLD: dict[str, Any] = {
     "ppo.batch": 64, "ppo.minibatch": 16, "ppo.epochs": 4, "ppo.lr": "1.0e-6",
     "ppo.critic_lr": "1.0e-6", "ppo.missing_eos": "subtract", "ppo.eos_penalty": 1.0,
 }  # fmt: skip
+
+#: What our second side changes: answers to the same prompt are compared, and there is no critic.
+RLOO = ["ppo.algorithm=rloo", "ppo.samples=4"]
 
 
 class Case(NamedTuple):
@@ -157,14 +163,16 @@ def ours(folder: Path, changes: list[str], result: Path) -> None:
 
 
 def measure(case: Case, steps: int, repeats: int, changes: list[str]) -> dict[str, Any]:
-    """Both sides on a case, in turn."""
+    """All sides on a case, in turn."""
+    own = [sys.executable, __file__, "--set", *changes]
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
         write(case, folder, steps)
         runs = side_by_side.alternate(
             {
                 "trl": [side_by_side.PEERS, Path(__file__).parent / "peers/trl_ppo.py", folder],
-                "ours": [sys.executable, __file__, "--set", *changes, "--side", folder],
+                "ours": [*own, "--side", folder],
+                "rloo": [*own, *RLOO, "--side", folder],
             },
             folder / "result.json",
             case.threads,
@@ -181,16 +189,16 @@ def measure(case: Case, steps: int, repeats: int, changes: list[str]) -> dict[st
 
 def row(found: dict[str, Any]) -> dict[str, str]:
     """A case as a line of the table."""
-    trl, own = found["trl"], found["ours"]
+    trl, own, rloo = found["trl"], found["ours"], found["rloo"]
     batch = TOLD["ppo.batch"]
 
-    def ratio(of: str) -> float:
-        return float(trl[of]["median"] / own[of]["median"])
+    def ratio(of: str, side: dict[str, Any] = own) -> float:
+        return float(trl[of]["median"] / side[of]["median"])
 
     return {
         "case": f"{found['size']}, {found['answers']}",
         "threads": str(found["threads"]),
-        "tokens": f"{trl['lengths']['median']:.1f}, {own['lengths']['median']:.1f}",
+        "tokens": ", ".join(f"{side['lengths']['median']:.1f}" for side in (trl, own, rloo)),
         "TRL, s a batch": side_by_side.shown(trl["seconds"]),
         "here": side_by_side.shown(own["seconds"]),
         "ratio": f"{ratio('seconds'):.2f}",
@@ -200,6 +208,11 @@ def row(found: dict[str, Any]) -> dict[str, str]:
         "TRL, MB": f"{trl['peak_mb']['median']:.0f}",
         "MB": f"{own['peak_mb']['median']:.0f}",
         "ratio of MB": f"{1 / ratio('peak_mb'):.2f}",
+        "here, RLOO": side_by_side.shown(rloo["seconds"]),
+        "its ratio": f"{ratio('seconds', rloo):.2f}",
+        "its processor time": f"{ratio('cpu_seconds', rloo):.2f}",
+        "its MB": f"{rloo['peak_mb']['median']:.0f}",
+        "its ratio of MB": f"{1 / ratio('peak_mb', rloo):.2f}",
     }
 
 

@@ -37,9 +37,9 @@ def main(folder: Path, result: Path) -> None:
     meter = Meter()
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
     torch.set_num_threads(case["threads"])
-    trainer = trl_trainer.make(
-        Timed, folder, case, batches=case["ppo"]["steps"], reference="policy", critic="reward"
-    )
+    reward, critic = (trl_trainer.scorer(folder / "reward") for _ in range(2))
+    models = trl_trainer.Models(folder / "policy", folder / "policy", reward, critic)
+    trainer = trl_trainer.make(Timed, folder, case, case["ppo"]["steps"], models)
     trainer.meter, trainer.lengths = meter, []
     trainer.train()
     meter.write(result, lengths=trainer.lengths)

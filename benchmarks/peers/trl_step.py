@@ -39,14 +39,14 @@ class Watched(PPOTrainer):
 def step(folder: Path) -> None:
     """Trains one step and writes what it saw, and the weights after it."""
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    trainer = trl_trainer.make(
-        Watched, folder, case, batches=1, reference="reference", critic="critic"
-    )
+    reward, critic = (trl_trainer.scorer(folder / name) for name in ("reward", "critic"))
+    models = trl_trainer.Models(folder / "policy", folder / "reference", reward, critic)
+    trainer = trl_trainer.make(Watched, folder, case, 1, models)
     trainer.train()
-    models = {"policy": trainer.policy_model, "critic": trainer.value_model}
+    trained = {"policy": trainer.policy_model, "critic": trainer.value_model}
     kept = {
         f"{name}/{key}": value.detach().clone().contiguous()
-        for name, model in models.items()
+        for name, model in trained.items()
         for key, value in model.named_parameters()
     }
     save_file(trainer.seen | kept, folder / "trl.safetensors")

@@ -4,9 +4,10 @@ A folder holds models and `case.json`. Imports nothing of the project.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from datasets import Dataset
 from torch.optim import Adam
@@ -22,18 +23,34 @@ from trl.experimental.ppo import PPOConfig, PPOTrainer
 T = TypeVar("T", bound=PPOTrainer)
 
 
-def make(kind: type[T], folder: Path, case: dict[str, Any], batches: int, **names: str) -> T:
-    """A trainer with the case's models and prompts, one learning rate a model, ready to train.
+class Models(NamedTuple):
+    """Folders of `policy` and `reference`; reward model and critic as TRL reads them."""
+
+    policy: Path
+    reference: Path
+    reward: Any
+    critic: Any
+
+
+def make(
+    kind: type[T],
+    folder: Path,
+    case: dict[str, Any],
+    batches: int,
+    models: Models,
+    course: Callable[[int], float] = lambda _: 1.0,
+) -> T:
+    """A trainer with the case's prompts, one learning rate a model, ready to train.
 
     Args:
         kind: PPOTrainer, with a `log` of its own.
         folder: of the case.
-        case: its settings.
+        case: its settings and prompts.
         batches: how many it trains.
-        names: folders of `reference` and `critic`.
+        models: all four.
+        course: factor of the learning rates after so many batches.
     """
-    policy = AutoModelForCausalLM.from_pretrained(folder / "policy")
-    critic = _scorer(folder / names["critic"])
+    policy, critic = AutoModelForCausalLM.from_pretrained(models.policy), models.critic
     groups = [
         {"params": list(policy.parameters()), "lr": case["ppo"]["lr"]},
         {"params": list(critic.parameters()), "lr": case["ppo"]["critic_lr"]},
@@ -41,16 +58,21 @@ def make(kind: type[T], folder: Path, case: dict[str, Any], batches: int, **name
     adam = Adam(groups, eps=1e-5)
     trainer = kind(
         _config(folder, case, batches),
-        AutoTokenizer.from_pretrained(folder / "policy", padding_side="left"),
+        AutoTokenizer.from_pretrained(models.policy, padding_side="left"),
         policy,
-        AutoModelForCausalLM.from_pretrained(folder / names["reference"]),
-        _scorer(folder / "reward"),
+        AutoModelForCausalLM.from_pretrained(models.reference),
+        models.reward,
         Dataset.from_dict({"input_ids": case["prompts"]}),
         critic,
-        optimizers=(adam, LambdaLR(adam, lambda _: 1.0)),
+        optimizers=(adam, LambdaLR(adam, course)),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def scorer(folder: Path) -> Any:
+    """A reward model or critic: a trunk with one score."""
+    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
 
 
 def variables() -> dict[str, Any]:
@@ -95,8 +117,3 @@ def _config(folder: Path, case: dict[str, Any], batches: int) -> PPOConfig:
         gradient_checkpointing=False,
         disable_tqdm=True,
     )
-
-
-def _scorer(folder: Path) -> Any:
-    """A reward model or critic: a trunk with one score."""
-    return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1)
