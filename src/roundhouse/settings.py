@@ -267,6 +267,26 @@ class PpoSettings(Block):
         return self
 
 
+#: Stages that may train adapters.
+LoraStage = Literal["sft", "ppo"]
+
+
+class LoraSettings(Block):
+    """Low-rank adapters in place of whole weights, for the policy alone."""
+
+    stages: list[LoraStage]
+    """Stages that train adapters; the others, reward model, judge and critic train whole."""
+    rank: Count
+    """Inner width of an adapter."""
+    alpha: Count
+    """An adapter's product is multiplied by alpha / rank."""
+    targets: (
+        Literal["all-linear"]
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    )
+    """Ends of the names of adapted layers, or all linear ones but the head."""
+
+
 class EvaluateSettings(Block):
     """Measuring the challenger."""
 
@@ -394,6 +414,7 @@ class Settings(Block):
     sft: SftSettings
     reward: RewardSettings
     ppo: PpoSettings
+    lora: LoraSettings
     evaluate: EvaluateSettings
     gate: GateSettings
     checkpoints: CheckpointSettings
@@ -405,3 +426,9 @@ class Settings(Block):
     storage: StorageSettings
     probes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
     """Fixed prompts whose sampled answers MLflow shows; never taken from anyone's feedback."""
+
+    @model_validator(mode="after")
+    def _a_base_to_adapt(self) -> Self:
+        if "sft" in self.lora.stages and self.model.base == "scratch":
+            raise ValueError("lora.stages: a scratch base is random, sft has nothing to adapt")
+        return self

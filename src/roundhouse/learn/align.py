@@ -1,7 +1,8 @@
 """Stage ppo: from folders to a policy trained against the reward model, with one or more seeds."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -11,6 +12,7 @@ from roundhouse.errors import DataError
 from roundhouse.journal import Log
 from roundhouse.learn import (
     doubt,
+    lora,
     memory,
     models,
     optimizers,
@@ -42,8 +44,16 @@ def run(
     """
     optimizers.start(seed, settings.model.threads)
     load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
-    trained = 2 if settings.ppo.algorithm == "ppo" else 1
-    needed = memory.plan(models.configuration(sft_out / "model"), load, trained, frozen=2)
+    config = models.configuration(sft_out / "model")
+    adapted = _adapted(settings)
+    # With adapters the policy has the reference's weights, and no others that learn.
+    needed = memory.plan(
+        config,
+        load,
+        trained=(settings.ppo.algorithm == "ppo") + (not adapted),
+        frozen=2,
+        adapters=lora.size(config, settings.lora) if adapted else 0,
+    )
     memory.require("ppo", needed, models.device())
     policy = models.load(sft_out / "model")
     scorer = reward_model.load(reward_out / "model")
@@ -52,7 +62,7 @@ def run(
         raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
     task = Task(
         text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens),
-        copy.deepcopy(policy.model),
+        policy.model,
         scorer.model,
         text.eos_id(policy.tokenizer),
         text.pad_id(policy.tokenizer),
@@ -60,8 +70,12 @@ def run(
         seed,
         settings.ppo,
     )
-    model, figures = train_seeds(policy.model, task, log, checkpoints)
+    learner = partial(_learner, task.reference, settings)
+    model, figures = train_seeds(learner, task, log, checkpoints)
     policy = policy._replace(model=model)
+    # The reference goes before adapters are merged: no weight is held twice.
+    del task, learner
+    lora.settle(policy.model, out / "adapter")
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
     jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
@@ -70,14 +84,18 @@ def run(
 
 
 def train_seeds(
-    policy: PreTrainedModel, task: Task, log: Log, checkpoints: Checkpoints = NOWHERE
+    learner: Callable[[int], PreTrainedModel],
+    task: Task,
+    log: Log,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> tuple[PreTrainedModel, dict[str, float]]:
-    """Trains the policy, or `ppo.seeds` copies of the reference, of which the best is returned.
+    """Trains what `learner` makes of the task's seed; of `ppo.seeds` ones the best is returned.
 
     The log counts the steps of all seeds through, one seed after the other.
     """
     count, steps = task.settings.seeds, task.settings.steps
     if count == 1:
+        policy = learner(task.seed)
         return policy, ppo.train(ppo.begin(policy, task), task, log, checkpoints)
 
     def one(seed: int) -> tuple[PreTrainedModel, dict[str, float]]:
@@ -86,10 +104,21 @@ def train_seeds(
         def shifted(step: int, total: int, metrics: Mapping[str, float]) -> None:
             log(before + step, count * total, metrics)
 
-        model, own = copy.deepcopy(task.reference), task._replace(seed=seed)
+        model, own = learner(seed), task._replace(seed=seed)
         return model, ppo.train(ppo.begin(model, own), own, shifted, checkpoints.of(f"seed-{seed}"))
 
     return seeds.best(one, task)
+
+
+def _adapted(settings: Settings) -> bool:
+    return "ppo" in settings.lora.stages
+
+
+def _learner(reference: PreTrainedModel, settings: Settings, seed: int) -> PreTrainedModel:
+    """What starts as the reference and learns: a copy, or adapters on the very same weights."""
+    if _adapted(settings):
+        return lora.on(reference, settings.lora, seed)
+    return copy.deepcopy(reference)
 
 
 def training_prompts(raters: Path) -> list[Messages]:
