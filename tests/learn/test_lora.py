@@ -37,6 +37,7 @@ from roundhouse.settings import LoraSettings, Settings
 from tests.conftest import PROJECT
 from tests.learn.conftest import WORDS
 from tests.learn.test_checkpoint import Died, dies_at, prepare, settings_of, work
+from tests.learn.test_memory import MEASURE
 from tests.learn.test_packing import FAMILIES, fresh
 from tests.learn.test_ppo import counts, task
 
@@ -266,6 +267,31 @@ def test_the_plan_counts_adapters_and_one_policy_less() -> None:
     assert whole.weights - found.weights == model - 4 * few
     assert whole.gradients - found.gradients == model - 4 * few
     assert found.moments == 2 * found.gradients == 2 * (model + 4 * few)
+
+
+def test_the_plan_is_near_what_a_step_with_adapters_takes() -> None:
+    changes = {
+        "import memory, ppo": "import lora, memory, ppo",
+        "policy, reference = LlamaForCausalLM(config).eval(), ": "reference = ",
+        "\nprompts =": "\npolicy = lora.on(reference, settings.lora, 1)\nprompts =",
+        "trained=2, frozen=2": "1, 2, adapters=lora.size(config, settings.lora)",
+        "\nbefore =": "\nimport peft.tuners.lora\nbefore =",
+    }
+    script = MEASURE
+    for old, new in changes.items():
+        assert script.count(old) == 1
+        script = script.replace(old, new)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PROJECT,
+        env={"PYTHONPATH": f"{PROJECT}:{PROJECT / 'src'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert 0.6 < found["took"] / found["plan"] < 1.5, found
 
 
 @pytest.mark.parametrize("stage", ["sft", "ppo", "rloo"])
