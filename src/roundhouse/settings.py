@@ -289,6 +289,26 @@ class AlignSettings(Block):
     """`ppo` is paid by the reward model for answers of its own; `dpo` learns from the pairs."""
 
 
+#: Stages that may train adapters.
+LoraStage = Literal["sft", "align"]
+
+
+class LoraSettings(Block):
+    """Low-rank adapters in place of whole weights, for the policy alone."""
+
+    stages: list[LoraStage]
+    """Stages that train adapters; the others, reward model, judge and critic train whole."""
+    rank: Count
+    """Inner width of an adapter."""
+    alpha: Count
+    """An adapter's product is multiplied by alpha / rank."""
+    targets: (
+        Literal["all-linear"]
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    )
+    """Ends of the names of adapted layers, or all linear ones but the head."""
+
+
 class EvaluateSettings(Block):
     """Measuring the challenger."""
 
@@ -418,6 +438,7 @@ class Settings(Block):
     align: AlignSettings
     ppo: PpoSettings
     dpo: DpoSettings
+    lora: LoraSettings
     evaluate: EvaluateSettings
     gate: GateSettings
     checkpoints: CheckpointSettings
@@ -437,4 +458,10 @@ class Settings(Block):
                 f"ppo.seeds {self.ppo.seeds} chooses among trainings of PPO: set it to 1, or "
                 "align.method to ppo"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_base_to_adapt(self) -> Self:
+        if "sft" in self.lora.stages and self.model.base == "scratch":
+            raise ValueError("lora.stages: a scratch base is random, sft has nothing to adapt")
         return self

@@ -28,6 +28,11 @@ LENIENT = {
 }
 
 
+def copies(given: Task) -> Callable[[int], PreTrainedModel]:
+    """What every seed starts from."""
+    return lambda _: copy.deepcopy(given.reference)
+
+
 @pytest.mark.parametrize(
     ("change", "found"),
     [
@@ -131,7 +136,7 @@ def test_the_first_of_several_seeds_is_the_only_one_there_was(
         learner = Policy(copy.deepcopy(policy.model), policy.tokenizer)
         torch.manual_seed(4)
         given = task(learner, tiny(**{"ppo.seeds": count}), counts(learner))
-        align.train_seeds(learner.model, given, log)
+        align.train_seeds(copies(given), given, log)
     assert [(step, total) for step, total, _ in lines[2]] == [(n, 4) for n in (1, 2, 3, 4)]
     losses = {count: [loss for *_, loss in seen] for count, seen in lines.items()}
     assert losses[2][:2] == losses[1]

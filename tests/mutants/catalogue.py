@@ -23,6 +23,7 @@ _PREFERENCES = "learn/preferences.py"
 _T_RL, _T_PPO, _T_EVAL = (
     "tests/learn/test_rl.py", "tests/learn/test_ppo.py", "tests/test_evaluation.py",
 )  # fmt: skip
+_T_LORA = "tests/learn/test_lora.py"
 _T_AGGREGATE, _T_GATE, _T_REWARD = (
     "tests/raters/test_aggregate.py", "tests/test_gate.py", "tests/learn/test_reward.py",
 )  # fmt: skip
@@ -73,8 +74,27 @@ LEARNING = (
         "tests/learn/test_dpo.py::test_the_stage_writes_its_files_and_the_same_bytes_twice",
     ),
     Mutant(
-        "reference that learns", "learn/align.py", "copy.deepcopy(policy.model),", "policy.model,",
+        "reference that learns", "learn/align.py", "return copy.deepcopy(reference)",
+        "return reference",
         f"{_T_PPO}::test_the_stage_writes_its_files_and_the_same_bytes_twice",
+    ),
+    Mutant(
+        "reference with the adapter on", "learn/lora.py", "copy.deepcopy(base, shared)", "base",
+        f"{_T_LORA}::test_before_the_first_update_policy_and_reference_are_one_and_then_adapters_move",
+    ),
+    Mutant(
+        "adapters that share their base's values", "learn/lora.py", "merge(safe_merge=True)",
+        "merge()",
+        f"{_T_LORA}::test_merged_it_says_what_the_adapters_said_and_peft_loads_them_too",
+    ),
+    Mutant(
+        "adapters merged without their scale", "learn/lora.py", "layer.merge(",
+        "layer.scaling.update({_NAME: 1.0}) or layer.merge(",
+        f"{_T_LORA}::test_merged_it_says_what_the_adapters_said_and_peft_loads_them_too",
+    ),
+    Mutant(
+        "adapters left out of the model", "learn/lora.py", "layer.merge(safe_merge=True)", "pass",
+        f"{_T_LORA}::test_merged_it_says_what_the_adapters_said_and_peft_loads_them_too",
     ),
     Mutant(
         "action mask a token long", _RL, "< lengths[:, None]\n\n\ndef value_mask",

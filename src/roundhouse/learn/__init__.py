@@ -6,6 +6,7 @@ text.py           chat messages to tokens, and tokens to padded batches
 rl.py             the mathematics of PPO: pure functions on tensors
 sampling.py       answers from a policy, with a key-value cache
 optimizers.py     Muon and AdamW, and the learning rate's course
+lora.py           adapters on the weights of the base, merged at the end of a stage
 sft.py            stage: supervised fine-tuning
 reward_model.py   a scalar head on a language model; also the judge's
 accuracy.py       how well scores predict preferences: accuracy, interval, calibration

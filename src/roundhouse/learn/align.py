@@ -4,7 +4,8 @@
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from roundhouse.journal import Log
 from roundhouse.learn import (
     doubt,
     dpo,
+    lora,
     memory,
     models,
     optimizers,
@@ -27,6 +29,7 @@ from roundhouse.learn import (
     text,
 )
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
+from roundhouse.learn.memory import Load
 from roundhouse.learn.models import Policy
 from roundhouse.learn.ppo import Task
 from roundhouse.learn.reward_model import Scorer
@@ -65,6 +68,7 @@ def run(
         found = by_ppo(prompts, sft_out, reward_out, settings, seed, log, checkpoints)
     else:
         found = by_dpo(raters, sft_out, reward_out, settings, seed, log, checkpoints)
+    lora.settle(found.policy.model, out / "adapter")
     models.save(found.policy, out / "model")
     jsonl.write_json(out / "figures.json", found.figures)
     jsonl.write(out / "samples.jsonl", sft.probe(found.policy, settings, seed))
@@ -84,14 +88,13 @@ def by_ppo(
 ) -> Aligned:
     """Against the reward model, on answers of the policy's own to these prompts."""
     load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
-    trained = 2 if settings.ppo.algorithm == "ppo" else 1
-    needed = memory.plan(models.configuration(sft_out / "model"), load, trained, frozen=2)
-    memory.require("align", needed, models.device())
+    critic = settings.ppo.algorithm == "ppo"
+    _require_memory(settings, sft_out, load, trained=critic, frozen=2)
     policy = models.load(sft_out / "model")
     scorer = reward_model.load(reward_out / "model")
     task = Task(
         text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens),
-        copy.deepcopy(policy.model),
+        policy.model,
         scorer.model,
         text.eos_id(policy.tokenizer),
         text.pad_id(policy.tokenizer),
@@ -99,7 +102,8 @@ def by_ppo(
         seed,
         settings.ppo,
     )
-    model, figures = train_seeds(policy.model, task, log, checkpoints)
+    learner = partial(_learner, task.reference, settings)
+    model, figures = train_seeds(learner, task, log, checkpoints)
     figures |= {"ppo/prompts": float(len(prompts))}
     return Aligned(policy._replace(model=model), figures, scorer)
 
@@ -119,22 +123,27 @@ def by_dpo(
         raise DataError(f"{raters}: no pairs on the side train; ingest more comparisons")
     pairs = preferences.newest(sides["train"], settings.reward.max_pairs, seed)
     load = memory.load(settings.model, 2 * settings.dpo.batch)
-    needed = memory.plan(models.configuration(sft_out / "model"), load, trained=1)
-    memory.require("align", needed, models.device())
+    _require_memory(settings, sft_out, load, frozen=_adapted(settings))
     policy = models.load(sft_out / "model")
+    if _adapted(settings):
+        policy = policy._replace(model=lora.on(policy.model, settings.lora, seed))
     figures = dpo.train(policy, pairs, sides["eval"], settings, seed, log, checkpoints)
     return Aligned(policy, figures, reward_model.load(reward_out / "model"))
 
 
 def train_seeds(
-    policy: PreTrainedModel, task: Task, log: Log, checkpoints: Checkpoints = NOWHERE
+    learner: Callable[[int], PreTrainedModel],
+    task: Task,
+    log: Log,
+    checkpoints: Checkpoints = NOWHERE,
 ) -> tuple[PreTrainedModel, dict[str, float]]:
-    """Trains the policy, or `ppo.seeds` copies of the reference, of which the best is returned.
+    """Trains what `learner` makes of the task's seed; of `ppo.seeds` ones the best is returned.
 
     The log counts the steps of all seeds through, one seed after the other.
     """
     count, steps = task.settings.seeds, task.settings.steps
     if count == 1:
+        policy = learner(task.seed)
         return policy, ppo.train(ppo.begin(policy, task), task, log, checkpoints)
 
     def one(seed: int) -> tuple[PreTrainedModel, dict[str, float]]:
@@ -143,10 +152,35 @@ def train_seeds(
         def shifted(step: int, total: int, metrics: Mapping[str, float]) -> None:
             log(before + step, count * total, metrics)
 
-        model, own = copy.deepcopy(task.reference), task._replace(seed=seed)
+        model, own = learner(seed), task._replace(seed=seed)
         return model, ppo.train(ppo.begin(model, own), own, shifted, checkpoints.of(f"seed-{seed}"))
 
     return seeds.best(one, task)
+
+
+def _require_memory(
+    settings: Settings, sft_out: Path, load: Load, trained: int = 0, frozen: int = 0
+) -> None:
+    """`memory.require` for the policy and these others; with adapters it has no other weights.
+
+    The reference of PPO is among the frozen ones, and shares its weights with such a policy.
+    """
+    config = models.configuration(sft_out / "model")
+    whole = not _adapted(settings)
+    adapters = 0 if whole else lora.size(config, settings.lora)
+    needed = memory.plan(config, load, trained + whole, frozen, adapters=adapters)
+    memory.require("align", needed, models.device())
+
+
+def _adapted(settings: Settings) -> bool:
+    return "align" in settings.lora.stages
+
+
+def _learner(reference: PreTrainedModel, settings: Settings, seed: int) -> PreTrainedModel:
+    """What starts as the reference and learns: a copy, or adapters on the very same weights."""
+    if _adapted(settings):
+        return lora.on(reference, settings.lora, seed)
+    return copy.deepcopy(reference)
 
 
 def training_prompts(raters: Path) -> list[Messages]:

@@ -15,7 +15,16 @@ import torch
 from torch import Tensor
 
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, models, optimizers, preferences, reward, supervised, text
+from roundhouse.learn import (
+    checkpoint,
+    lora,
+    models,
+    optimizers,
+    preferences,
+    reward,
+    supervised,
+    text,
+)
 from roundhouse.learn.accuracy import Floats
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.models import Policy
@@ -107,7 +116,9 @@ def train(
         loss_of,
         log,
         checkpoints,
-        checkpoint.identity(policy.model, data, block.model_dump(), seed),
+        checkpoint.identity(
+            policy.model, data, block.model_dump(), seed, lora.scale(policy.model)
+        ),
     )
     last = losses[-max(1, len(batches) // block.epochs) :]
     figures = {"dpo/loss": sum(last) / len(last), "dpo/pairs": float(len(pairs))}

@@ -81,6 +81,7 @@ def plan(
     frozen: int = 0,
     moments: int = 2,
     at_once: int = 1,
+    adapters: int = 0,
 ) -> Plan:
     """The plan of a training of models that all have the shape of `config`, in float32.
 
@@ -91,6 +92,7 @@ def plan(
         frozen: the others.
         moments: floats that an optimizer keeps for each parameter (Adam: 2).
         at_once: models that hold the activations of a minibatch at the same time.
+        adapters: parameters that learn beside those models, on one of the others.
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
@@ -99,8 +101,8 @@ def plan(
     kept = at_once * tokens * _per_token(config)
     logits = _LOGITS * load.rows * load.response * int(config.vocab_size) * _FLOAT
     cache = load.sampled * (load.prompt + load.response) * _cached(config)
-    weights = (trained + frozen) * size
-    return Plan(weights, trained * size, trained * moments * size, kept + logits, cache)
+    learns = trained * size + adapters * _FLOAT
+    return Plan(frozen * size + learns, learns, moments * learns, kept + logits, cache)
 
 
 def require(stage: str, needed: Plan, device: torch.device, there: int | None = None) -> None:

@@ -62,7 +62,7 @@ def matrices_and_rest(
 ) -> Optimizers:
     """Muon for the weight matrices inside the model, AdamW for embeddings, head, norms and biases.
 
-    With `muon_lr` 0 AdamW trains everything.
+    With `muon_lr` 0 AdamW trains everything. What does not train is in neither.
     """
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     ends = (model.get_input_embeddings(), head)
@@ -70,6 +70,8 @@ def matrices_and_rest(
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
         inside = muon_lr > 0 and parameter.ndim == 2 and id(parameter) not in outside
         (matrices if inside else rest).append(parameter)
     parts: list[Optimizer] = [AdamW(rest, lr=lr, weight_decay=0.0)]

@@ -16,7 +16,7 @@ from torch.optim import Adam
 from transformers import PreTrainedModel
 
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, models, optimizers, rl, sampling, text
+from roundhouse.learn import checkpoint, lora, models, optimizers, rl, sampling, text
 from roundhouse.learn.alarms import Watch
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel
@@ -170,8 +170,9 @@ def train(
 def _identity(state: State, task: Task) -> str:
     """Of a training that has not begun."""
     rest = task.eos, task.pad, task.limit, task.seed, task.settings.model_dump()
+    adapters = lora.scale(state.policy)
     offset = task.reward.mean, task.reward.std, list(task.reward.voices)
-    return checkpoint.identity(state.policy, task.reward, offset, task.prompts, rest)
+    return checkpoint.identity(state.policy, task.reward, offset, task.prompts, rest, adapters)
 
 
 def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, float]]:

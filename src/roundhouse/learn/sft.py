@@ -10,7 +10,16 @@ from torch import Tensor
 from roundhouse import jsonl, model_folder
 from roundhouse.errors import DataError
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, memory, models, optimizers, sampling, supervised, text
+from roundhouse.learn import (
+    checkpoint,
+    lora,
+    memory,
+    models,
+    optimizers,
+    sampling,
+    supervised,
+    text,
+)
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
@@ -50,15 +59,24 @@ def run(
     held_out = demonstrations(raters, "eval")
     if not training:
         raise DataError(f"{raters}: no demonstrations to train on; ingest demonstrations first")
+    adapted = "sft" in settings.lora.stages
     if settings.model.base != model_folder.SCRATCH:
         config = models.configuration(model_folder.of_stage(settings.model))
         load = memory.load(settings.model, settings.sft.batch)
-        memory.require("sft", memory.plan(config, load, trained=1), models.device())
+        adapters = lora.size(config, settings.lora) if adapted else 0
+        needed = memory.plan(config, load, not adapted, frozen=adapted, adapters=adapters)
+        memory.require("sft", needed, models.device())
     policy = models.load_policy(settings.model)
+    if settings.lora.stages:
+        # A wrong `lora.targets` of a later stage is said here, before anything has trained.
+        lora.size(policy.model.config, settings.lora)
+    if adapted:
+        policy = policy._replace(model=lora.on(policy.model, settings.lora, seed))
     loss = train(policy, training, settings, seed, log, checkpoints)
     figures = {"sft/loss": loss, "sft/demonstrations": float(len(training))}
     if held_out:
         figures["sft/heldout_loss"] = evaluate(policy, held_out, settings)
+    lora.settle(policy.model, out / "adapter")
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures)
     jsonl.write(out / "samples.jsonl", probe(policy, settings, seed))
@@ -100,7 +118,7 @@ def train(
         lambda rows: _batch_loss(policy, data, rows),
         log,
         checkpoints,
-        checkpoint.identity(policy.model, data, sft.model_dump(), seed),
+        checkpoint.identity(policy.model, data, sft.model_dump(), seed, lora.scale(policy.model)),
     )
     last = losses[-max(1, len(losses) // 20) :]
     return sum(last) / len(last)
@@ -163,7 +181,10 @@ def _batch_loss(
 
 
 def _optimizer(policy: Policy, sft: SftSettings, steps: int) -> optimizers.Optimizers:
-    return optimizers.matrices_and_rest(policy.model, sft.lr, sft.muon_lr, steps, sft.warmup)
+    # Muon makes every direction of an update equally large, for whole matrices: the two of an
+    # adapter are trained by AdamW, as is usual.
+    muon_lr = sft.muon_lr if lora.scale(policy.model) is None else 0.0
+    return optimizers.matrices_and_rest(policy.model, sft.lr, muon_lr, steps, sft.warmup)
 
 
 def _demonstration(row: dict[str, object]) -> Demonstration:
