@@ -14,6 +14,8 @@ from roundhouse.learn import (
     memory,
     models,
     optimizers,
+    parallel,
+    passes,
     ppo,
     reward_model,
     seeds,
@@ -41,7 +43,8 @@ def run(
     The prompts are the training side's own, of pairs and demonstrations.
     """
     optimizers.start(seed, settings.model.threads)
-    load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
+    passes.use(settings.compute)
+    load = memory.load(settings, settings.ppo.minibatch, settings.ppo.batch)
     trained = 2 if settings.ppo.algorithm == "ppo" else 1
     needed = memory.plan(models.configuration(sft_out / "model"), load, trained, frozen=2)
     memory.require("ppo", needed, models.device())
@@ -59,9 +62,12 @@ def run(
         settings.model.response_tokens,
         seed,
         settings.ppo,
+        settings.compute.micro_batch,
     )
     model, figures = train_seeds(policy.model, task, log, checkpoints)
-    policy = policy._replace(model=model)
+    policy = policy._replace(model=models.whole(model))
+    if not parallel.first():
+        return
     models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", figures | {"ppo/prompts": float(len(prompts))})
     jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
