@@ -91,7 +91,7 @@ def totals(values: Mapping[str, float]) -> dict[str, float]:
 
 def highest(value: float) -> float:
     """The largest of all processes' numbers."""
-    return max(rows(torch.tensor([value], dtype=torch.float64)).tolist())
+    return float(rows(torch.tensor([value], dtype=torch.float64)).max())
 
 
 def rows(value: Tensor) -> Tensor:
@@ -116,7 +116,8 @@ def sum_gradients(model: nn.Module) -> None:
     if processes() == 1 or not trained:
         return
     sums = add(torch.cat([p.grad.flatten() for p in trained if p.grad is not None]))
-    for parameter, gradient in zip(trained, sums.split([p.numel() for p in trained]), strict=True):
+    found = torch.split(sums, [p.numel() for p in trained])
+    for parameter, gradient in zip(trained, found, strict=True):
         parameter.grad = gradient.view_as(parameter)
 
 

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,21 +85,12 @@ def run(
     needed = memory.plan(config, shape, trained=2, frozen=2, at_once=2)
     memory.require("reward", needed, models.device())
     kept = Checkpoints(checkpoints, settings.checkpoints).of("model")
-    if not parallel.first():
-        fit(
-            training,
-            sft / "model",
-            out / "model",
-            settings,
-            seed,
-            log,
-            settings.reward.members,
-            kept,
-        )
-        return
-    with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
+    apart = _judge_apart(raters, sft, out, settings, seed, checkpoints)
+    with apart if parallel.first() else nullcontext() as judging:
         members = settings.reward.members
         model = fit(training, sft / "model", out / "model", settings, seed, log, members, kept)
+        if judging is None:
+            return
         judge = _result(judging)
     figures |= {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
     figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
