@@ -110,7 +110,8 @@ class State:
         if self.critic:
             checkpoint.put_weights(self.critic, saved["critic"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.generator.set_state(saved["generators"][parallel.place()])
+        # A tensor of its own: a generator reads from the beginning of the memory behind one.
+        self.generator.set_state(saved["generators"][parallel.place()].clone())
         self.kl.coef = saved["kl_coef"]
         self.alarms.load_state_dict(saved["alarms"])
 
