@@ -7,22 +7,23 @@ from roundhouse.stage import Stage, run
 
 def work(stage: Stage) -> None:
     """Reads out/raters, out/sft and earlier/, writes out/reward."""
-    from roundhouse.learn import reward  # noqa: PLC0415 - torch and transformers take seconds
+    from roundhouse.learn import parallel, reward  # noqa: PLC0415 - torch and transformers take seconds
     from roundhouse.learn.prequential import Earlier  # noqa: PLC0415 - as above
 
     # A round that an older version began has no such input.
     known = stage.inputs.get("earlier_reward")
-    reward.run(
-        stage.of("raters"),
-        stage.of("sft"),
-        stage.out,
-        stage.settings,
-        stage.inputs["seed"],
-        stage.log,
-        Earlier(Path("earlier") / "model", **known) if known else None,
-        stage.checkpoints,
-    )
+    with parallel.joined():
+        reward.run(
+            stage.of("raters"),
+            stage.of("sft"),
+            stage.out,
+            stage.settings,
+            stage.inputs["seed"],
+            stage.log,
+            Earlier(Path("earlier") / "model", **known) if known else None,
+            stage.checkpoints,
+        )
 
 
 if __name__ == "__main__":
-    run("reward", work)
+    run("reward", work, launch=True)

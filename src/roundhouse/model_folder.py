@@ -16,10 +16,9 @@ from typing import Any
 from roundhouse import chat_template, weights
 from roundhouse.errors import DataError, ModelError, SettingsError
 from roundhouse.hashes import sha256_file
+from roundhouse.params import ROOT_VARIABLE
 from roundhouse.settings import ModelSettings
 
-#: Set for the processes of a round: relative paths in settings start at the user's checkout.
-ROOT_VARIABLE = "ROUNDHOUSE_ROOT"
 SCRATCH = "scratch"
 
 #: All that is ever fetched from the hub, and looked at in its cache.

@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from roundhouse.errors import SettingsError
 from roundhouse.settings import Settings
 
+#: Set for the processes of a round: relative paths in settings start at the user's checkout.
+ROOT_VARIABLE = "ROUNDHOUSE_ROOT"
+
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Reads settings from a YAML file and applies `section.key=value` overrides.

@@ -70,6 +70,19 @@ class ModelSettings(Block):
         return self
 
 
+class ComputeSettings(Block):
+    """How the training stages use the machine. In float32 results are the same within rounding."""
+
+    micro_batch: WholeNumber
+    """Rows that go through a model at a time; gradients add up to the batch's. 0: all of it."""
+    precision: Literal["float32", "bfloat16"]
+    """Arithmetic of forward and backward passes; weights and moments stay in float32."""
+    gradient_checkpointing: bool
+    """Whether layers run again in the backward pass, so that only their inputs are kept."""
+    accelerate: Annotated[str, Field(min_length=1)] | None
+    """Configuration of `accelerate launch` that starts a stage's processes; null: one process."""
+
+
 class SplitSettings(Block):
     """Which prompts train, teach the judge, or only measure: by salted hash, for ever."""
 
@@ -430,6 +443,7 @@ class Settings(Block):
     seed: WholeNumber
     """Seed of everything random in a round."""
     model: ModelSettings
+    compute: ComputeSettings
     split: SplitSettings
     validation: Annotated[ValidateSettings, Field(alias="validate")]
     raters: RaterSettings

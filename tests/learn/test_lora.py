@@ -198,7 +198,7 @@ def test_a_checkpoint_belongs_to_its_base_its_adapters_and_their_scale(
 
     def named(**changes: Any) -> str:
         state, given = begun(policy, tiny(**(PPO | changes)), reward)
-        return ppo._identity(state, given)
+        return ppo._identity(state.policy, given)
 
     first = named()
     assert named() == first

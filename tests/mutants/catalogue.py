@@ -65,8 +65,8 @@ LEARNING = (
         "tests/learn/test_dpo.py::test_the_loss_by_hand",
     ),
     Mutant(
-        "DPO labels turned", "learn/dpo.py", "reference, beta), p, weights)",
-        "reference, beta), 1 - p, weights)", "tests/learn/test_dpo.py::test_the_loss_by_hand",
+        "DPO labels turned", "learn/dpo.py", "reference, beta), p, weights,",
+        "reference, beta), 1 - p, weights,", "tests/learn/test_dpo.py::test_the_loss_by_hand",
     ),
     Mutant(
         "DPO on the evaluation pairs", "learn/align.py", 'newest(sides["train"], ',

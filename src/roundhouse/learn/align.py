@@ -21,6 +21,8 @@ from roundhouse.learn import (
     memory,
     models,
     optimizers,
+    parallel,
+    passes,
     ppo,
     preferences,
     reward_model,
@@ -61,6 +63,7 @@ def run(
     `reward_out`; DPO learns from the training side's pairs.
     """
     optimizers.start(seed, settings.model.threads)
+    passes.use(settings.compute)
     prompts = training_prompts(raters)
     if not prompts:
         raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
@@ -68,12 +71,15 @@ def run(
         found = by_ppo(prompts, sft_out, reward_out, settings, seed, log, checkpoints)
     else:
         found = by_dpo(raters, sft_out, reward_out, settings, seed, log, checkpoints)
-    lora.settle(found.policy.model, out / "adapter")
-    models.save(found.policy, out / "model")
+    policy = found.policy._replace(model=models.whole(found.policy.model))
+    if not parallel.first():
+        return
+    lora.settle(policy.model, out / "adapter")
+    models.save(policy, out / "model")
     jsonl.write_json(out / "figures.json", found.figures)
-    jsonl.write(out / "samples.jsonl", sft.probe(found.policy, settings, seed))
+    jsonl.write(out / "samples.jsonl", sft.probe(policy, settings, seed))
     if found.scorer.model.members > 1:
-        rows = doubt.pairs(found.policy, found.scorer, prompts, settings, seed)
+        rows = doubt.pairs(policy, found.scorer, prompts, settings, seed)
         jsonl.write(out / "uncertain.jsonl", rows)
 
 
@@ -87,7 +93,7 @@ def by_ppo(
     checkpoints: Checkpoints,
 ) -> Aligned:
     """Against the reward model, on answers of the policy's own to these prompts."""
-    load = memory.load(settings.model, settings.ppo.minibatch, settings.ppo.batch)
+    load = memory.load(settings, settings.ppo.minibatch, sampled=settings.ppo.batch)
     critic = settings.ppo.algorithm == "ppo"
     _require_memory(settings, sft_out, load, trained=critic, frozen=2)
     policy = models.load(sft_out / "model")
@@ -101,6 +107,7 @@ def by_ppo(
         settings.model.response_tokens,
         seed,
         settings.ppo,
+        settings.compute.micro_batch,
     )
     learner = partial(_learner, task.reference, settings)
     model, figures = train_seeds(learner, task, log, checkpoints)
@@ -122,7 +129,7 @@ def by_dpo(
     if not sides["train"]:
         raise DataError(f"{raters}: no pairs on the side train; ingest more comparisons")
     pairs = preferences.newest(sides["train"], settings.reward.max_pairs, seed)
-    load = memory.load(settings.model, 2 * settings.dpo.batch)
+    load = memory.load(settings, settings.dpo.batch, each=2)
     _require_memory(settings, sft_out, load, frozen=_adapted(settings))
     policy = models.load(sft_out / "model")
     if _adapted(settings):

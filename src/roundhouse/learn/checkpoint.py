@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from roundhouse import failpoints
+from roundhouse.learn import parallel, passes
 from roundhouse.settings import CheckpointSettings
 from roundhouse.storage import writing
 
@@ -72,7 +73,7 @@ class Checkpoints:
         for path in reversed(self._paths()):
             found = _read(path, identity)
             if found is None:
-                path.unlink()
+                path.unlink(missing_ok=True)
                 continue
             state.load_state_dict(found["state"])
             _set_random(found["random"])
@@ -89,17 +90,21 @@ class Checkpoints:
         if self._folder is None or self._settings is None:
             return
         waited = time.monotonic() - self._saved_at
-        if waited >= self._settings.seconds or state.step == total:
-            self._write(state)
+        due = waited >= self._settings.seconds or state.step == total
+        # Processes save together: each holds a part of the state, and the first one's clock counts.
+        if parallel.agreed(torch.tensor(due)):
+            saved = state.state_dict()
+            if parallel.first():
+                self._write(state.step, saved)
             self._saved_at = time.monotonic()
 
-    def _write(self, state: Training) -> None:
+    def _write(self, step: int, state: Mapping[str, Any]) -> None:
         assert self._folder is not None
         assert self._settings is not None
         tensors: dict[str, Tensor] = {}
-        whole = {"state": state.state_dict(), "random": _random()}
+        whole = {"state": state, "random": _random()}
         note = {"identity": self._identity, "tree": _pack(whole, "", tensors)}
-        path = self._folder / f"step-{state.step:08d}{_SUFFIX}"
+        path = self._folder / f"step-{step:08d}{_SUFFIX}"
         part = path.with_suffix(".part")
         need = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         with writing(path, need):
@@ -125,9 +130,10 @@ NOWHERE = Checkpoints(None)
 def identity(*parts: Any) -> str:
     """SHA-256 of what a training is made of: models (their weights) and anything that JSON holds.
 
-    The versions and threads that decide over bytes count too.
+    The version, threads, processes and precision that decide over bytes count too.
     """
-    digest = sha256(f"{torch.__version__} {torch.get_num_threads()}".encode())
+    machine = torch.__version__, torch.get_num_threads(), parallel.processes(), passes.named()
+    digest = sha256(repr(machine).encode())
     for part in parts:
         if isinstance(part, nn.Module):
             for name, weight in part.state_dict().items():
@@ -141,14 +147,16 @@ def identity(*parts: Any) -> str:
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """The parameters that train, by name; tied ones once."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    own = ((name, p.detach()) for name, p in model.named_parameters() if p.requires_grad)
+    return {name: parallel.whole(p) for name, p in own}
 
 
 def put_weights(model: nn.Module, saved: Mapping[str, Tensor]) -> None:
     """Overwrites the parameters that train."""
     with torch.no_grad():
-        for name, parameter in weights(model).items():
-            parameter.copy_(saved[name])
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(parallel.like(saved[name], parameter))
 
 
 def _read(path: Path, identity: str) -> dict[str, Any] | None:

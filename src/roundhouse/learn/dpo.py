@@ -64,14 +64,22 @@ def margins(policy: Tensor, reference: Tensor, beta: float) -> Tensor:
     return rewards[:, 0] - rewards[:, 1]
 
 
-def loss(policy: Tensor, reference: Tensor, p: Tensor, weights: Tensor, beta: float) -> Tensor:
+def loss(
+    policy: Tensor,
+    reference: Tensor,
+    p: Tensor,
+    weights: Tensor,
+    beta: float,
+    total: float | None = None,
+) -> Tensor:
     """Weighted mean of -p log sigmoid(m) - (1 - p) log sigmoid(-m), m the margins (a scalar).
 
     Log-probabilities are [n, 2], soft labels p and weights [n]. Equation 7 of Rafailov et al. 2023
     for p = 1; for other p each order of a pair counts by its share of the votes, and a tie draws
-    the margin to 0.
+    the margin to 0. Of a part of a batch it is the part's share: `total` is the whole's weight.
     """
-    return reward.pair_loss(margins(policy, reference, beta), p, weights)
+    whole = None if total is None else weights.new_tensor(total)
+    return reward.pair_loss(margins(policy, reference, beta), p, weights, total=whole)
 
 
 def train(
@@ -101,11 +109,15 @@ def train(
         for batch in text.length_groups(data.lengths, block.batch, generator)
     ]
 
-    def loss_of(rows: list[int]) -> Tensor:
+    def loss_of(rows: list[int], batch: list[int]) -> Tensor:
         p = torch.tensor([data.p[row] for row in rows], device=device)
         weights = torch.tensor([data.weights[row] for row in rows], device=device)
-        return loss(logprobs(policy, data, rows), before[rows], p, weights, block.beta)
+        total = sum(data.weights[row] for row in batch)
+        return loss(logprobs(policy, data, rows), before[rows], p, weights, block.beta, total)
 
+    adapters = lora.scale(policy.model)
+    identity = checkpoint.identity(policy.model, data, block.model_dump(), seed, adapters)
+    models.shard(policy.model)
     optimizer = optimizers.matrices_and_rest(
         policy.model, block.lr, muon_lr=0.0, steps=len(batches), warmup=block.warmup
     )
@@ -114,11 +126,10 @@ def train(
         supervised.State(policy.model, optimizer),
         batches,
         loss_of,
+        settings.compute.micro_batch,
         log,
         checkpoints,
-        checkpoint.identity(
-            policy.model, data, block.model_dump(), seed, lora.scale(policy.model)
-        ),
+        identity,
     )
     last = losses[-max(1, len(batches) // block.epochs) :]
     figures = {"dpo/loss": sum(last) / len(last), "dpo/pairs": float(len(pairs))}

@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from roundhouse.errors import MemoryPlanError
-from roundhouse.settings import ModelSettings
+from roundhouse.settings import Settings
 
 _FLOAT = 4
 #: Floats of the width that a block keeps for each token: inputs of two norms, of attention and of
@@ -61,17 +61,33 @@ class Load(NamedTuple):
         rows: answers of a minibatch.
         prompt, response: longest, in tokens.
         sampled: answers that are sampled at a time; 0 where none are.
+        recompute: whether layers keep their inputs alone, and run again in the backward pass.
     """
 
     rows: int
     prompt: int
     response: int
     sampled: int = 0
+    recompute: bool = False
 
 
-def load(model: ModelSettings, rows: int, sampled: int = 0) -> Load:
-    """The load of minibatches of `rows`, where answers are as long as the settings allow."""
-    return Load(rows, model.prompt_tokens, model.response_tokens, sampled)
+def load(settings: Settings, rows: int, each: int = 1, sampled: int = 0) -> Load:
+    """The load of minibatches of `rows`, where answers are as long as the settings allow.
+
+    Args:
+        settings: of the round.
+        rows: of a minibatch, which `compute.micro_batch` may split.
+        each: answers of a row; a pair has two.
+        sampled: answers that are sampled at a time; 0 where none are.
+    """
+    model, compute = settings.model, settings.compute
+    return Load(
+        each * min(rows, compute.micro_batch or rows),
+        model.prompt_tokens,
+        model.response_tokens,
+        sampled,
+        compute.gradient_checkpointing,
+    )
 
 
 def plan(
@@ -98,7 +114,7 @@ def plan(
         model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     size = sum(parameter.numel() for parameter in model.parameters()) * _FLOAT
     tokens = load.rows * (load.prompt + load.response)
-    kept = at_once * tokens * _per_token(config)
+    kept = at_once * tokens * _per_token(config, load.recompute)
     logits = _LOGITS * load.rows * load.response * int(config.vocab_size) * _FLOAT
     cache = load.sampled * (load.prompt + load.response) * _cached(config)
     learns = trained * size + adapters * _FLOAT
@@ -122,8 +138,8 @@ def require(stage: str, needed: Plan, device: torch.device, there: int | None = 
     if needed.total > free:
         raise MemoryPlanError(
             f"{stage}: needs about {needed} of memory, and {device} has {_size(free)} free: lower "
-            "its batch (align: ppo.minibatch or dpo.batch) or model.response_tokens, or take a "
-            "smaller model"
+            "compute.micro_batch or model.response_tokens, set compute.gradient_checkpointing, or "
+            "take a smaller model"
         )
 
 
@@ -142,12 +158,13 @@ def available(device: torch.device) -> int:
     return max(free, 0)
 
 
-def _per_token(config: PretrainedConfig) -> int:
-    """Bytes that all blocks keep for one token."""
+def _per_token(config: PretrainedConfig, recompute: bool) -> int:
+    """Bytes that all blocks keep for one token; with `recompute` their inputs, and all of one."""
     width = int(config.hidden_size)
     forward = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
     block = _WIDTHS * width + _FEED_FORWARDS * int(forward or 4 * width)
-    return int(config.num_hidden_layers) * block * _FLOAT
+    layers = int(config.num_hidden_layers)
+    return (layers * width + block if recompute else layers * block) * _FLOAT
 
 
 def _cached(config: PretrainedConfig) -> int:

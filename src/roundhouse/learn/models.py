@@ -24,8 +24,8 @@ from transformers import (
 from transformers.utils import logging
 
 from roundhouse import failpoints, model_folder
-from roundhouse.errors import ModelError
-from roundhouse.learn import norms, packing, rl
+from roundhouse.errors import ModelError, SettingsError
+from roundhouse.learn import norms, packing, parallel, passes, rl
 from roundhouse.learn.text import Batch
 from roundhouse.learn.tokenizer import prepare, word_level
 from roundhouse.settings import ModelSettings, ScratchModel
@@ -187,12 +187,13 @@ def response_logprobs(model: PreTrainedModel, batch: Batch, temperature: float) 
     Logits are made for these tokens alone, each from the state before it.
     """
     counted = batch.action_mask
-    if packing.fits(model):
-        packed = packing.line(batch)
-        kept = packed.states[:, :-1][counted]
-        logits = packing.run(model, packed, logits_to_keep=kept).logits[0]
-    else:
-        logits = padded_logits(model, batch)[counted]
+    with passes.forward(model):
+        if packing.fits(model):
+            packed = packing.line(batch)
+            kept = packed.states[:, :-1][counted]
+            logits = packing.run(model, packed, logits_to_keep=kept).logits[0]
+        else:
+            logits = padded_logits(model, batch)[counted]
     found = rl.logprobs(logits, batch.responses[counted], temperature)
     return torch.zeros(counted.shape, device=found.device).masked_scatter(counted, found)
 
@@ -209,6 +210,29 @@ def padded_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     )
     logits: Tensor = output.logits
     return logits
+
+
+def shard(*models: PreTrainedModel) -> None:
+    """`parallel.shard` of models, which are tried for `packing` while they are whole."""
+    for model in models:
+        packing.fits(model)
+        if parallel.shards() and getattr(model, "peft_config", None):
+            raise SettingsError(
+                "lora.stages and FSDP: adapters learn on weights that are whole; start processes "
+                "that are not sharded (compute.accelerate), or set lora.stages to []"
+            )
+    parallel.shard(*models)
+
+
+def whole(model: PreTrainedModel) -> PreTrainedModel:
+    """The model, or where it is sharded a copy with all weights, which every process gets."""
+    if not parallel.is_sharded(model):
+        return model
+    # FSDP gave the model a class of two parents: its own, and the model's.
+    kind = type(model).__mro__[2]
+    plain = kind(model.config)
+    plain.load_state_dict({name: parallel.whole(part) for name, part in model.state_dict().items()})
+    return _ready(plain)
 
 
 def parameters(models: Sequence[torch.nn.Module]) -> list[torch.nn.Parameter]:

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from roundhouse.errors import DivergenceError
+from roundhouse.learn import parallel
 
 
 def start(seed: int, threads: int) -> None:
@@ -45,16 +46,35 @@ class Optimizers:
     def state_dict(self) -> dict[str, Any]:
         """Moments and learning rates."""
         return {
-            "parts": [part.state_dict() for part in self.parts],
+            "parts": [_whole(part.state_dict()) for part in self.parts],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
         for part, state in zip(self.parts, saved["parts"], strict=True):
-            part.load_state_dict(state)
+            part.load_state_dict(_like(state, part))
         for schedule, state in zip(self.schedules, saved["schedules"], strict=True):
             schedule.load_state_dict(state)
+
+
+def _whole(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state with all of each sharded moment."""
+    moments = {
+        place: {name: parallel.whole(value) for name, value in found.items()}
+        for place, found in state["state"].items()
+    }
+    return state | {"state": moments}
+
+
+def _like(state: Mapping[str, Any], part: Optimizer) -> dict[str, Any]:
+    """A whole state with moments sharded as this optimizer's parameters are."""
+    trained = [parameter for group in part.param_groups for parameter in group["params"]]
+    moments = {
+        place: {name: parallel.like(value, trained[place]) for name, value in found.items()}
+        for place, found in state["state"].items()
+    }
+    return {**state, "state": moments}
 
 
 def matrices_and_rest(
@@ -98,7 +118,7 @@ class Course:
 
 def clip(model: nn.Module, norm: float) -> float:
     """Scales gradients down to `norm`; returns the norm they had."""
-    return float(nn.utils.clip_grad_norm_(model.parameters(), norm))
+    return parallel.whole(nn.utils.clip_grad_norm_(model.parameters(), norm)).item()
 
 
 def check_finite(stage: str, step: int, **quantities: float) -> None:

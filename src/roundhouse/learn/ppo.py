@@ -5,6 +5,7 @@ that starts as a copy of the reward model. `train_step` is the algorithm, in num
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,12 +17,25 @@ from torch.optim import Adam
 from transformers import PreTrainedModel
 
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, lora, models, optimizers, rl, sampling, text
+from roundhouse.learn import (
+    checkpoint,
+    lora,
+    models,
+    optimizers,
+    parallel,
+    reward_model,
+    rl,
+    sampling,
+    text,
+)
 from roundhouse.learn.alarms import Watch
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.text import Batch
 from roundhouse.settings import PpoSettings
+
+#: Between the seeds by which processes draw their answers.
+_APART = 1_000_000_007
 
 
 class Rollout(NamedTuple):
@@ -57,6 +71,7 @@ class State:
     """Everything that training changes; a checkpoint is this object.
 
     Attributes:
+        identity: of the training, for its checkpoints.
         policy, critic: the models that learn; REINFORCE leave-one-out has no critic.
         optimizer: Adam over both, one parameter group each.
         generator: draws the answers and the minibatches.
@@ -66,6 +81,7 @@ class State:
         history: metrics of each of them.
     """
 
+    identity: str
     policy: PreTrainedModel
     critic: RewardModel | None
     optimizer: optimizers.Optimizers
@@ -83,7 +99,7 @@ class State:
             "policy": checkpoint.weights(self.policy),
             "critic": checkpoint.weights(self.critic) if self.critic else {},
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generators": parallel.rows(self.generator.get_state()[None]),
             "kl_coef": self.kl.coef,
             "alarms": self.alarms.state_dict(),
         }
@@ -95,7 +111,8 @@ class State:
         if self.critic:
             checkpoint.put_weights(self.critic, saved["critic"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.generator.set_state(saved["generator"])
+        # A tensor of its own: a generator reads from the beginning of the memory behind one.
+        self.generator.set_state(saved["generators"][parallel.place()].clone())
         self.kl.coef = saved["kl_coef"]
         self.alarms.load_state_dict(saved["alarms"])
 
@@ -111,6 +128,7 @@ class Task(NamedTuple):
         limit: longest response, in tokens.
         seed: decides the order of prompts.
         settings: of PPO.
+        micro_batch: answers that go through a model at a time; 0: a whole minibatch.
     """
 
     prompts: list[list[int]]
@@ -121,21 +139,27 @@ class Task(NamedTuple):
     limit: int
     seed: int
     settings: PpoSettings
+    micro_batch: int = 0
 
 
 def begin(policy: PreTrainedModel, task: Task) -> State:
     """The state before the first step."""
     block = task.settings
     critic = task.reward.critic() if block.algorithm == "ppo" else None
+    identity = _identity(policy, task)
+    models.shard(policy)
+    if critic:
+        reward_model.shard(critic)
     groups = [{"params": models.parameters([policy]), "lr": block.lr}]
     if critic:
         groups.append({"params": models.parameters([critic]), "lr": block.critic_lr})
     updates = block.steps * block.epochs * (block.batch // block.minibatch)
     return State(
+        identity,
         policy,
         critic,
         optimizers.Optimizers([Adam(groups, eps=1e-5, fused=True)], updates, 0.0),
-        torch.Generator(policy.device).manual_seed(task.seed),
+        torch.Generator(policy.device).manual_seed(task.seed + _APART * parallel.place()),
         rl.KlController(block.kl_coef, block.kl_target, block.kl_horizon),
         Watch(block.alarms),
     )
@@ -154,7 +178,7 @@ def train(
         AlarmError: an alarm was raised that is set to stop training.
     """
     total = task.settings.steps
-    checkpoints.resume(state, total, _identity(state, task))
+    checkpoints.resume(state, total, state.identity)
     while state.step < total:
         metrics, seconds = train_step(state, task)
         metrics |= state.alarms.look(state.step, metrics)
@@ -167,29 +191,21 @@ def train(
     return means | state.alarms.figures()
 
 
-def _identity(state: State, task: Task) -> str:
+def _identity(policy: PreTrainedModel, task: Task) -> str:
     """Of a training that has not begun."""
     rest = task.eos, task.pad, task.limit, task.seed, task.settings.model_dump()
-    adapters = lora.scale(state.policy)
+    adapters = lora.scale(policy)
     offset = task.reward.mean, task.reward.std, list(task.reward.voices)
-    return checkpoint.identity(state.policy, task.reward, offset, task.prompts, rest, adapters)
+    return checkpoint.identity(policy, task.reward, offset, task.prompts, rest, adapters)
 
 
 def train_step(state: State, task: Task) -> tuple[dict[str, float], dict[str, float]]:
     """One batch of episodes; returns its metrics, and apart from them what depends on the clock."""
-    block, started = task.settings, time.perf_counter()
+    started = time.perf_counter()
 
     # 1. Answers from the policy, with their log-probabilities as they were sampled.
     prompts = prompts_of_step(task, state.step)
-    answers = sampling.sample(
-        state.policy,
-        prompts,
-        limit=task.limit,
-        temperature=block.temperature,
-        eos=task.eos,
-        pad=task.pad,
-        generator=state.generator,
-    )
+    answers = _answers(state, task, prompts)
     sampled = time.perf_counter()
 
     # 2. to 5. What the answers are worth.
@@ -249,7 +265,7 @@ def roll_out(
 
 def learn(state: State, task: Task, rollout: Rollout) -> list[dict[str, float]]:
     """Every update that a rollout gives; returns the figures of each, in order."""
-    return [_update(state, task, _select(rollout, rows)) for rows in _minibatches(state, task)]
+    return [_update(state, task, rollout, rows) for rows in _minibatches(state, task)]
 
 
 def prompts_of_step(task: Task, step: int) -> list[list[int]]:
@@ -271,6 +287,22 @@ def prompts_of_step(task: Task, step: int) -> list[list[int]]:
     return chosen
 
 
+def _answers(state: State, task: Task, prompts: Sequence[Sequence[int]]) -> sampling.Answers:
+    """Every process answers its share of the prompts, and gets the answers of all."""
+    share = len(prompts) // parallel.processes()
+    with parallel.gathered(state.policy):
+        own = sampling.sample(
+            state.policy,
+            prompts[parallel.place() * share :][:share],
+            limit=task.limit,
+            temperature=task.settings.temperature,
+            eos=task.eos,
+            pad=task.pad,
+            generator=state.generator,
+        )
+    return sampling.Answers(*map(parallel.rows, own))
+
+
 @torch.no_grad()
 def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Reference log-probabilities [B, R], scores and doubt [B], values [B, R]; by length, in parts.
@@ -282,55 +314,79 @@ def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tens
     reference = torch.zeros(len(order), width, device=order.device)
     values = torch.zeros_like(reference)
     scores, unsure = torch.zeros(2, len(order), device=order.device)
-    for rows in torch.split(order, task.settings.minibatch):
+    parts = torch.split(order, task.micro_batch or task.settings.minibatch)
+    for rows, own in parallel.turns(parts):
         part = _trim(batch, rows)
         wide = part.responses.shape[1]
         logprobs = models.response_logprobs(task.reference, part, task.settings.temperature)
-        reference[rows, :wide] = logprobs
-        scores[rows], unsure[rows] = task.reward.judged(part)
+        reference[rows, :wide] = own * logprobs
+        judged, doubt = task.reward.judged(part)
+        scores[rows], unsure[rows] = own * judged, own * doubt
         if state.critic:
-            values[rows, :wide] = state.critic.values(part)
+            values[rows, :wide] = own * state.critic.values(part)
+    # What other processes have judged is 0 here.
+    reference, scores, unsure, values = map(parallel.add, (reference, scores, unsure, values))
     return reference, scores, unsure, values
 
 
-def _update(state: State, task: Task, rollout: Rollout) -> dict[str, float]:
-    """One optimizer step of policy and critic on a minibatch."""
-    block, batch = task.settings, rollout.batch
-    actions = batch.action_mask
-    new = models.response_logprobs(state.policy, batch, block.temperature)
-    policy = rl.policy_loss(new, rollout.logprobs, rollout.advantages, actions, block.clip)
-    # Backward at once: what one model keeps for it is freed before the other runs.
-    policy.loss.backward()  # type: ignore[no-untyped-call]
-    figures = {
-        "policy_loss": policy.loss.item(),
-        "policy_gradient": optimizers.clip(state.policy, block.max_grad_norm),
-        "approx_kl": policy.approx_kl.item(),
-        "clip_fraction": policy.clip_fraction.item(),
-        "ratio": policy.ratio.item(),
-        "ratio_max": policy.ratio_max.item(),
-    }
-    if state.critic:
-        figures |= _teach(state.critic, rollout, block)
+def _update(state: State, task: Task, rollout: Rollout, rows: Tensor) -> dict[str, float]:
+    """One optimizer step of policy and critic on a minibatch: the rollout's `rows`."""
+    block = task.settings
+    whole = rollout.batch.lengths[rows], rollout.kl.shape[1]
+    tokens, states = rl.action_mask(*whole).sum(), rl.value_mask(*whole).sum()
+    sums: Counter[str] = Counter()
+    ratio_max = 0.0
+    for some, own in parallel.parts(rows.tolist(), task.micro_batch):
+        part = _select(rollout, torch.tensor(some, device=rows.device))
+        policy = _teach_policy(state.policy, part, own / tokens, block)
+        ratio_max = max(ratio_max, policy.pop("ratio_max"))
+        sums.update(policy)
+        if state.critic:
+            sums.update(_teach_critic(state.critic, part, own / states, block))
+    figures = parallel.totals(sums) | {"ratio_max": parallel.highest(ratio_max)}
+    for name, model in (("policy", state.policy), ("critic", state.critic)):
+        if model:
+            parallel.sum_gradients(model)
+            figures[f"{name}_gradient"] = optimizers.clip(model, block.max_grad_norm)
     optimizers.check_finite("ppo", state.step + 1, **figures)
     state.optimizer.step()
     return figures
 
 
-def _teach(critic: RewardModel, rollout: Rollout, block: PpoSettings) -> dict[str, float]:
-    """The critic's gradients on a minibatch, and its figures."""
-    batch = rollout.batch
-    value = rl.value_loss(
-        critic.values(batch),
-        rollout.values,
-        rollout.returns,
-        rl.value_mask(batch.lengths, batch.responses.shape[1]),
-        block.value_clip,
-    )
-    (block.value_coef * value.loss).backward()  # type: ignore[no-untyped-call]
+def _teach_policy(
+    policy: PreTrainedModel, part: Rollout, worth: Tensor, block: PpoSettings
+) -> dict[str, float]:
+    """Adds the gradients of a part of a minibatch; returns its share of the minibatch's figures.
+
+    Backward at once: what one model keeps for it is freed before the other runs. `worth` is that
+    of one action, of all that the minibatch has.
+    """
+    actions = part.batch.action_mask
+    new = models.response_logprobs(policy, part.batch, block.temperature)
+    found = rl.policy_loss(new, part.logprobs, part.advantages, actions, block.clip)
+    share = actions.sum() * worth
+    (share * found.loss).backward()  # type: ignore[no-untyped-call]
     return {
-        "value_loss": value.loss.item(),
-        "critic_gradient": optimizers.clip(critic, block.max_grad_norm),
-        "value_clip_fraction": value.clip_fraction.item(),
+        "policy_loss": (share * found.loss).item(),
+        "approx_kl": (share * found.approx_kl).item(),
+        "clip_fraction": (share * found.clip_fraction).item(),
+        "ratio": (share * found.ratio).item(),
+        "ratio_max": found.ratio_max.item(),
+    }
+
+
+def _teach_critic(
+    critic: RewardModel, part: Rollout, worth: Tensor, block: PpoSettings
+) -> dict[str, float]:
+    """As `_teach_policy`, for the critic; `worth` is that of one state."""
+    states = rl.value_mask(part.batch.lengths, part.batch.responses.shape[1])
+    new = critic.values(part.batch)
+    found = rl.value_loss(new, part.values, part.returns, states, block.value_clip)
+    share = states.sum() * worth
+    (share * block.value_coef * found.loss).backward()  # type: ignore[no-untyped-call]
+    return {
+        "value_loss": (share * found.loss).item(),
+        "value_clip_fraction": (share * found.clip_fraction).item(),
     }
 
 
@@ -345,7 +401,7 @@ def _weights(state: State) -> dict[str, float]:
     """Size of all weights of each model: finite only where each of them is."""
     both = {"policy_weights": state.policy, "critic_weights": state.critic}
     return {
-        name: get_total_norm(models.parameters([model])).item()
+        name: parallel.whole(get_total_norm(models.parameters([model]))).item()
         for name, model in both.items()
         if model
     }
@@ -386,6 +442,7 @@ def _minibatches(state: State, task: Task) -> Iterator[Tensor]:
     block, device = task.settings, state.policy.device
     for _ in range(block.epochs):
         order = torch.randperm(block.batch, generator=state.generator, device=device)
+        order = parallel.agreed(order)
         yield from torch.split(order, block.minibatch)
 
 

@@ -8,10 +8,11 @@ each; the judge's is this module run as a program, which is told everything in f
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ from roundhouse.learn import (
     memory,
     models,
     optimizers,
+    parallel,
+    passes,
     preferences,
     prequential,
     reward_model,
@@ -72,19 +75,22 @@ def run(
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
     figures: dict[str, float] = {}
-    if earlier:
+    if earlier and parallel.first():
         optimizers.start(seed, settings.model.threads)
         figures |= prequential.measure(earlier, pairs["train"], settings.evaluate, seed)
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
     # Reward model and judge side by side, each with the supervised model whose answers it rates.
-    shape = memory.load(settings.model, 2 * settings.reward.batch)
+    shape = memory.load(settings, settings.reward.batch, each=2)
     config = models.configuration(sft / "model")
     needed = memory.plan(config, shape, trained=2, frozen=2, at_once=2)
     memory.require("reward", needed, models.device())
     kept = Checkpoints(checkpoints, settings.checkpoints).of("model")
-    with _judge_apart(raters, sft, out, settings, seed, checkpoints) as judging:
+    apart = _judge_apart(raters, sft, out, settings, seed, checkpoints)
+    with apart if parallel.first() else nullcontext() as judging:
         members = settings.reward.members
         model = fit(training, sft / "model", out / "model", settings, seed, log, members, kept)
+        if judging is None:
+            return
         judge = _result(judging)
     figures |= {"reward/pairs": float(model.pairs), "reward/loss": model.loss}
     figures |= {"reward/judge_pairs": float(judge.pairs), "reward/judge_loss": judge.loss}
@@ -164,6 +170,7 @@ def fit(
 ) -> Fitted:
     """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
     optimizers.start(seed, settings.model.threads)
+    passes.use(settings.compute)
     policy = models.load(sft)
     limits = settings.model
     block = settings.reward
@@ -174,10 +181,12 @@ def fit(
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
     taught = lessons(pairs, members, block.margin, seed)
     loss = train(scorer, taught, settings, seed, log, checkpoints)
-    prompts = preferences.spread(pairs, _SAMPLES)
-    said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
-    reward_model.standardise(scorer, prompts, [answer.text for answer in said])
-    reward_model.save(scorer, out)
+    scorer = scorer._replace(model=reward_model.whole(model))
+    if parallel.first():
+        prompts = preferences.spread(pairs, _SAMPLES)
+        said = sampling.answer(policy, prompts, limits, settings.ppo.temperature, seed)
+        reward_model.standardise(scorer, prompts, [answer.text for answer in said])
+        reward_model.save(scorer, out)
     keys = {prompt_key({"prompt": pair.prompt}) for pair in pairs}
     return Fitted(loss, len(pairs), sorted(keys))
 
@@ -214,7 +223,9 @@ def _judge_apart(
     command = [sys.executable, "-m", __spec__.name, *map(str, told)]
     # Not multiprocessing, which pickles what it passes on: nothing here is ever unpickled.
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8") as process:
+    # By itself, also where accelerate launched this process with others.
+    env = {name: value for name, value in os.environ.items() if name not in parallel.LAUNCHED}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env, encoding="utf-8") as process:
         try:
             assert process.stdin is not None
             process.stdin.write(settings.model_dump_json(by_alias=True))
@@ -259,58 +270,79 @@ def train(
         for _ in range(block.epochs)
         for batch in text.length_groups(lengths, block.batch, generator)
     ]
+    labels = [(pair.p, pair.weight, pair.gap, pair.shares) for pair in pairs]
+    identity = checkpoint.identity(model, data, labels, block.model_dump(), seed)
+    reward_model.shard(model)
     weights = [p for p in model.parameters() if p.requires_grad]
     adam = AdamW(weights, lr=block.lr, weight_decay=block.weight_decay)
-    labels = [(pair.p, pair.weight, pair.gap, pair.shares) for pair in pairs]
     losses = supervised.train(
         "reward",
         supervised.State(model, optimizers.Optimizers([adam], len(batches), 0.05)),
         batches,
-        lambda rows: _pair_loss(scorer, [data[row] for row in rows], [pairs[row] for row in rows]),
+        lambda rows, batch: _pair_loss(scorer, data, pairs, rows, batch),
+        settings.compute.micro_batch,
         log,
         checkpoints,
-        checkpoint.identity(model, data, labels, block.model_dump(), seed),
+        identity,
     )
     last = losses[-max(1, len(batches) // block.epochs) :]
     return sum(last) / len(last)
 
 
-def pair_loss(margins: Tensor, p: Tensor, weights: Tensor, gaps: Tensor | None = None) -> Tensor:
+def pair_loss(
+    margins: Tensor,
+    p: Tensor,
+    weights: Tensor,
+    gaps: Tensor | None = None,
+    total: Tensor | None = None,
+) -> Tensor:
     """Weighted Bradley-Terry loss (a scalar); margins, soft labels p and weights are [n].
 
     With gaps [n] each side of a pair has to win by its gap: -p log sigmoid(margin - gap)
     - (1 - p) log sigmoid(-margin - gap) (Touvron et al. 2023, Llama 2, equation 2, for soft p).
+    Of a part of a batch it is the part's share: `total` is the sum of the whole batch's weights.
     """
     if gaps is None:
         losses = functional.binary_cross_entropy_with_logits(margins, p, reduction="none")
     else:
         losses = p * functional.softplus(gaps - margins)
         losses = losses + (1 - p) * functional.softplus(gaps + margins)
-    return (losses * weights).sum() / weights.sum().clamp(min=1e-8)
+    whole = weights.sum() if total is None else total
+    return (losses * weights).sum() / whole.clamp(min=1e-8)
 
 
 def _pair_loss(
-    scorer: Scorer, data: Sequence[tuple[list[int], list[int], list[int]]], pairs: Sequence[Pair]
+    scorer: Scorer,
+    data: Sequence[tuple[list[int], list[int], list[int]]],
+    pairs: Sequence[Pair],
+    rows: Sequence[int],
+    whole: Sequence[int],
 ) -> Tensor:
-    """Both answers of every pair in one forward, next to each other: they share their prompt."""
-    device = scorer.model.backbone.device
-    prompts = [prompt for prompt, _, _ in data for _ in "ab"]
-    responses = [answer for _, a, b in data for answer in (a, b)]
+    """The loss of some rows, as their share of the loss of a whole batch; a mean over members.
+
+    Both answers of every pair are in one forward, next to each other: they share their prompt.
+    """
+    model, device = scorer.model, scorer.model.backbone.device
+    prompts = [data[row][0] for row in rows for _ in "ab"]
+    responses = [answer for row in rows for answer in data[row][1:]]
     batch = text.collate(prompts, responses, text.pad_id(scorer.tokenizer), device)
-    p = torch.tensor([pair.p for pair in pairs], device=device)
-    weights = torch.tensor([pair.weight for pair in pairs], device=device)
-    gaps = torch.tensor([pair.gap for pair in pairs], device=device)
-    wide = gaps if gaps.any() else None
-    if scorer.model.members == 1:
-        first, second = scorer.model.raw(batch).view(-1, 2).unbind(dim=1)
-        return pair_loss(first - second, p, weights, wide)
-    first, second = scorer.model.heads(batch).view(-1, 2, scorer.model.members).unbind(dim=1)
-    shares = weights[:, None] * torch.tensor([pair.shares for pair in pairs], device=device)
+    p = torch.tensor([pairs[row].p for row in rows], device=device)
+    gaps = torch.tensor([pairs[row].gap for row in rows], device=device)
+    first, second = model.heads(batch).view(-1, 2, model.members).unbind(dim=1)
+    weights, totals = (_weights(pairs, of, model.members).to(device) for of in (rows, whole))
     losses = [
-        pair_loss(margins, p, own, wide)
-        for margins, own in zip((first - second).T, shares.T, strict=True)
+        pair_loss(margins, p, own, gaps if gaps.any() else None, total)
+        for margins, own, total in zip(
+            (first - second).T, weights.T, totals.sum(dim=0), strict=True
+        )
     ]
     return torch.stack(losses).mean()
+
+
+def _weights(pairs: Sequence[Pair], rows: Sequence[int], members: int) -> Tensor:
+    """[n, members]: what each member multiplies the loss of each of these rows by."""
+    shares = [pairs[row].shares or (1.0,) * members for row in rows]
+    return torch.tensor(shares) * torch.tensor([[pairs[row].weight] for row in rows])
 
 
 def _encode(scorer: Scorer, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int], list[int]]]:

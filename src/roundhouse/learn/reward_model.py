@@ -17,7 +17,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from roundhouse import jsonl
 from roundhouse.errors import ModelError
-from roundhouse.learn import ensemble, models, packing, text
+from roundhouse.learn import ensemble, models, packing, parallel, passes, text
 from roundhouse.learn.ensemble import Objective
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
@@ -145,14 +145,16 @@ class RewardModel(nn.Module):
         """
         if packing.fits(self.backbone):
             packed = packing.line(batch)
-            read = self._read(packing.run(self.backbone, packed).last_hidden_state[0])
-            return read[packed.states]
-        output = self.backbone(
-            input_ids=batch.tokens,
-            attention_mask=batch.mask,
-            position_ids=batch.positions,
-            use_cache=False,
-        )
+            with passes.forward(self.backbone):
+                states = packing.run(self.backbone, packed).last_hidden_state[0]
+            return self._read(states)[packed.states]
+        with passes.forward(self.backbone):
+            output = self.backbone(
+                input_ids=batch.tokens,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                use_cache=False,
+            )
         return self._read(output.last_hidden_state[:, batch.prompt_width - 1 :])
 
     def _read(self, states: Tensor) -> Tensor:
@@ -179,6 +181,22 @@ def from_policy(policy: Policy, pooling: Pooling, members: int = 1) -> RewardMod
     """A reward model on a copy of the policy's trunk; torch's seed makes its heads."""
     backbone: PreTrainedModel = copy.deepcopy(policy.model.base_model)  # type: ignore[assignment]
     return RewardModel(backbone, pooling, members)
+
+
+def shard(model: RewardModel) -> None:
+    """`parallel.shard` of trunk and heads."""
+    models.shard(model.backbone)
+    parallel.shard(model.head)
+
+
+def whole(model: RewardModel) -> RewardModel:
+    """As `models.whole`."""
+    if not parallel.is_sharded(model.head):
+        return model
+    plain = RewardModel(models.whole(model.backbone), model.pooling, model.members)
+    heads = {name: parallel.whole(part) for name, part in model.head.state_dict().items()}
+    plain.head.load_state_dict(heads)
+    return plain
 
 
 def score(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from roundhouse.learn import text
+from roundhouse.learn import passes, text
 from roundhouse.learn.cache import with_room
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Messages
@@ -119,14 +119,15 @@ def sample(
     cache = with_room(model, start.tokens.shape[1] + limit)
     inputs, positions = start.tokens, start.positions
     for t in range(limit):
-        output = model(
-            input_ids=inputs,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with passes.forward(model):
+            output = model(
+                input_ids=inputs,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         step = _draw(output.logits[:, -1], temperature, generator)
         live = ~ended[rows]
         at = rows[live]

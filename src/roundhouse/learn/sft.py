@@ -16,6 +16,8 @@ from roundhouse.learn import (
     memory,
     models,
     optimizers,
+    parallel,
+    passes,
     sampling,
     supervised,
     text,
@@ -55,6 +57,7 @@ def run(
     Prompts of the sides judge and eval never train; the loss on the eval side is reported.
     """
     optimizers.start(seed, settings.model.threads)
+    passes.use(settings.compute)
     training = demonstrations(raters, "train")
     held_out = demonstrations(raters, "eval")
     if not training:
@@ -62,7 +65,7 @@ def run(
     adapted = "sft" in settings.lora.stages
     if settings.model.base != model_folder.SCRATCH:
         config = models.configuration(model_folder.of_stage(settings.model))
-        load = memory.load(settings.model, settings.sft.batch)
+        load = memory.load(settings, settings.sft.batch)
         adapters = lora.size(config, settings.lora) if adapted else 0
         needed = memory.plan(config, load, not adapted, frozen=adapted, adapters=adapters)
         memory.require("sft", needed, models.device())
@@ -73,6 +76,9 @@ def run(
     if adapted:
         policy = policy._replace(model=lora.on(policy.model, settings.lora, seed))
     loss = train(policy, training, settings, seed, log, checkpoints)
+    policy = policy._replace(model=models.whole(policy.model))
+    if not parallel.first():
+        return
     figures = {"sft/loss": loss, "sft/demonstrations": float(len(training))}
     if held_out:
         figures["sft/heldout_loss"] = evaluate(policy, held_out, settings)
@@ -111,14 +117,18 @@ def train(
         for _ in range(sft.epochs)
         for batch in text.length_groups(lengths, sft.batch, generator)
     ]
+    adapters = lora.scale(policy.model)
+    identity = checkpoint.identity(policy.model, data, sft.model_dump(), seed, adapters)
+    models.shard(policy.model)
     losses = supervised.train(
         "sft",
         supervised.State(policy.model, _optimizer(policy, sft, len(batches))),
         batches,
-        lambda rows: _batch_loss(policy, data, rows),
+        lambda rows, batch: _batch_loss(policy, data, rows, batch),
+        settings.compute.micro_batch,
         log,
         checkpoints,
-        checkpoint.identity(policy.model, data, sft.model_dump(), seed, lora.scale(policy.model)),
+        identity,
     )
     last = losses[-max(1, len(losses) // 20) :]
     return sum(last) / len(last)
@@ -136,22 +146,29 @@ def encode(policy: Policy, rows: Sequence[Demonstration], settings: Settings) ->
     )
 
 
-def response_loss(model: torch.nn.Module, batch: Batch, weights: Tensor) -> Tensor:
-    """Weighted mean negative log-likelihood of response tokens (a scalar); weights [B]."""
+def response_loss(
+    model: torch.nn.Module, batch: Batch, weights: Tensor, total: float | None = None
+) -> Tensor:
+    """Weighted mean negative log-likelihood of response tokens (a scalar); weights [B].
+
+    Of a part of a batch it is the part's share of that mean: `total` is the whole batch's sum of
+    tokens times weights.
+    """
     logprobs = models.response_logprobs(model, batch, 1.0)  # type: ignore[arg-type]
     counted = batch.action_mask * weights[:, None]
-    return -(logprobs * counted).sum() / counted.sum().clamp(min=1e-8)
+    whole = counted.sum() if total is None else counted.new_tensor(total)
+    return -(logprobs * counted).sum() / whole.clamp(min=1e-8)
 
 
 @torch.no_grad()
 def evaluate(policy: Policy, rows: Sequence[Demonstration], settings: Settings) -> float:
     """Mean loss a response token over demonstrations that did not train."""
-    data = encode(policy, rows, settings)
+    data, even = encode(policy, rows, settings), [1.0] * len(rows)
     total, tokens = 0.0, 0
     for first in range(0, len(rows), 64):
         indices = list(range(first, min(first + 64, len(rows))))
         count = sum(len(data.responses[index]) for index in indices)
-        total += count * _batch_loss(policy, data, indices, weighted=False).item()
+        total += count * _batch_loss(policy, data._replace(weights=even), indices, indices).item()
         tokens += count
     return total / tokens
 
@@ -167,8 +184,9 @@ def probe(policy: Policy, settings: Settings, seed: int) -> list[dict[str, str]]
 
 
 def _batch_loss(
-    policy: Policy, data: Encoded, indices: Sequence[int], weighted: bool = True
+    policy: Policy, data: Encoded, indices: Sequence[int], whole: Sequence[int]
 ) -> Tensor:
+    """The loss of some rows, as their share of the loss of the whole batch."""
     device = policy.model.device
     batch = text.collate(
         [data.prompts[i] for i in indices],
@@ -176,8 +194,9 @@ def _batch_loss(
         text.pad_id(policy.tokenizer),
         device,
     )
-    weights = [data.weights[i] if weighted else 1.0 for i in indices]
-    return response_loss(policy.model, batch, torch.tensor(weights, device=device))
+    weights = torch.tensor([data.weights[i] for i in indices], device=device)
+    total = sum(data.weights[i] * len(data.responses[i]) for i in whole)
+    return response_loss(policy.model, batch, weights, total)
 
 
 def _optimizer(policy: Policy, sft: SftSettings, steps: int) -> optimizers.Optimizers:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from roundhouse.journal import Log
-from roundhouse.learn import checkpoint, optimizers
+from roundhouse.learn import checkpoint, optimizers, parallel
 from roundhouse.learn.checkpoint import Checkpoints
 from roundhouse.learn.optimizers import Optimizers
 
@@ -49,7 +49,8 @@ def train(
     stage: str,
     state: State,
     batches: Sequence[list[int]],
-    loss_of: Callable[[list[int]], Tensor],
+    loss_of: Callable[[list[int], list[int]], Tensor],
+    micro_batch: int,
     log: Log,
     checkpoints: Checkpoints,
     identity: str,
@@ -60,7 +61,8 @@ def train(
         stage: its name (of DPO `dpo`), for figures and errors.
         state: before the first step.
         batches: rows of each step.
-        loss_of: the loss (a scalar with gradient) of such rows.
+        loss_of: what some rows of a batch add to the whole batch's loss (a scalar with gradient).
+        micro_batch: rows at a time; 0: all of a batch.
         log: is told the mean loss since the last report.
         checkpoints: of this training.
         identity: what it is made of.
@@ -72,9 +74,13 @@ def train(
     checkpoints.resume(state, total, identity)
     every = max(1, total // _REPORTS)
     while state.step < total:
-        loss = loss_of(batches[state.step])
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.losses.append(loss.item())
+        batch, sum_of_parts = batches[state.step], 0.0
+        for part, own in parallel.parts(batch, micro_batch):
+            loss = own * loss_of(part, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            sum_of_parts += loss.item()
+        parallel.sum_gradients(state.model)
+        state.losses.append(parallel.totals({"loss": sum_of_parts})["loss"])
         state.step += 1
         optimizers.check_finite(stage, state.step, loss=state.losses[-1])
         optimizers.clip(state.model, 1.0)

@@ -11,7 +11,7 @@ from roundhouse import processes, storage
 from roundhouse.environment import environment, import_path
 from roundhouse.errors import RemoteError, RoundhouseError
 from roundhouse.locations import Locations
-from roundhouse.model_folder import ROOT_VARIABLE
+from roundhouse.params import ROOT_VARIABLE
 from roundhouse.rounds.stores import Folder, Remote, Store
 
 

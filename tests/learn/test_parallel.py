@@ -1,0 +1,115 @@
+"""Several processes, micro-batches and shards: the losses and weights of one process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from roundhouse.hashes import sha256_folder
+from roundhouse.learn import parallel
+from roundhouse.settings import Settings
+from tests.conftest import PROJECT
+from tests.learn.test_checkpoint import prepare, settings_of
+
+STAGES = ["sft", "reward", "ppo", "rloo", "dpo"]
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+Figures = dict[tuple[str, int], dict[str, float]]
+
+
+def ready(folder: Path, tiny: Callable[..., Settings], **changes: Any) -> None:
+    """What stages read. AdamW throughout: Muon rounds to bfloat16, which differs by more."""
+    prepare(folder)
+    settings = settings_of(tiny, folder).model_dump(by_alias=True)
+    settings["sft"]["muon_lr"] = 0.0
+    settings["ppo"]["minibatch"] = 8
+    settings["compute"] |= changes
+    whole = Settings.model_validate(settings)
+    (folder / "settings.json").write_text(whole.model_dump_json(by_alias=True), encoding="utf-8")
+
+
+def run(folder: Path, out: str, config: str | None = None, *, dies_at: int = 0) -> Figures:
+    """The figures of every step of every stage; all die at one step, where it is given."""
+    start = [sys.executable]
+    if config:
+        start = [*LAUNCH, "--config_file", str(PROJECT / "infra" / "accelerate" / config)]
+    program = ["-m", "tests.learn.sharing", str(folder), out, ",".join(STAGES)]
+    done = subprocess.run(
+        [*start, *program, *([str(dies_at)] if dies_at else [])],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'src'}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {(line.pop("stage"), line.pop("step")): line for line in lines}
+
+
+def models_in(folder: Path, stage: str) -> dict[str, Tensor]:
+    """All weights that a stage wrote."""
+    found: dict[str, Tensor] = {}
+    for path in sorted((folder / stage).rglob("*.safetensors")):
+        found |= {f"{path.name} {name}": weight for name, weight in load_file(path).items()}
+    return found
+
+
+def without_bias(found: dict[str, Tensor]) -> list[tuple[str, Tensor]]:
+    """All weights but the bias of a reward model's head."""
+    return [(name, weight) for name, weight in found.items() if name != "head.safetensors bias"]
+
+
+def assert_alike(one: Figures, other: Figures) -> None:
+    """Equal figures, within what another order of sums makes of them."""
+    assert one.keys() == other.keys()
+    for step, figures in one.items():
+        for name, value in figures.items():
+            assert other[step][name] == pytest.approx(value, rel=2e-3, abs=2e-4), (step, name)
+
+
+@pytest.mark.parametrize("config", ["two_processes.yaml", "fsdp.yaml"])
+def test_two_processes_have_the_losses_and_weights_of_one_and_survive_a_death(
+    config: str, tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    ready(tmp_path, tiny)
+    assert_alike(run(tmp_path, "one"), run(tmp_path, "two", config))
+    for stage in STAGES:
+        one, two = (models_in(tmp_path / out, stage) for out in ("one", "two"))
+        assert one.keys() == two.keys()
+        # A pair's loss says nothing of the bias: what Adam makes of it is rounding alone.
+        for name, weight in one.items() if stage != "reward" else without_bias(one):
+            torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
+    run(tmp_path, "part", config, dies_at=3)
+    assert not any((tmp_path / "part" / stage).exists() for stage in STAGES)
+    again = run(tmp_path, "part", config)
+    assert min(step for _, step in again) == 3
+    for stage in STAGES:
+        first, second = (sha256_folder(tmp_path / out / stage) for out in ("two", "part"))
+        assert first == second
+
+
+def test_micro_batches_add_up_to_the_batch(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
+    ready(tmp_path, tiny)
+    whole = run(tmp_path, "whole")
+    # 3 does not divide a batch of 4: the last part is smaller.
+    ready(tmp_path, tiny, micro_batch=3)
+    assert_alike(whole, run(tmp_path, "parts"))
+
+
+def test_each_process_has_as_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "processes", lambda: 2)
+    shares = []
+    for place in (0, 1):
+        monkeypatch.setattr(parallel, "place", lambda place=place: place)
+        shares.append(list(parallel.parts([5, 6, 7, 8, 9], 2)))
+    assert shares[0] == [([5, 6], True), ([9], True)]
+    # There is no fourth part: the second process runs one of another, and counts nothing of it.
+    assert shares[1] == [([7, 8], True), ([9], False)]
