@@ -55,7 +55,7 @@ class Sampled(NamedTuple):
 
 def heads(sft: Path, pairs: Sequence[Pair], members: int, settings: Settings, seed: int) -> Scorer:
     """One trunk with a head a member."""
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     scorer = _scorer(sft, settings, members)
     reward.train(scorer, reward.lessons(pairs, members, 0.0, seed), settings, seed, silent)
     return scorer
@@ -72,7 +72,7 @@ def whole(
             pair._replace(weight=pair.weight * (share[member] if share else 1.0))
             for pair, share in zip(pairs, shares, strict=True)
         ]
-        optimizers.start(seed + member, settings.model.threads)
+        optimizers.start(seed + member, settings.compute.threads)
         found.append(_scorer(sft, settings, 1))
         reward.train(found[-1], own, settings, seed + member, silent)
     return found
@@ -151,7 +151,7 @@ def main() -> None:
     prepare(settings, seed, folder)
     sft = folder / "sft" / "model"
     pairs = preferences.newest(preferences.by_side(folder / "raters")["train"], options.pairs, seed)
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     given = _sampled(sft, settings, seed, options.asked)
     for name, train in (
         ("one model", lambda: [heads(sft, pairs, 1, settings, seed)]),

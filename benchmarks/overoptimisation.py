@@ -160,7 +160,7 @@ def play(name: str, settings: Settings, seed: int, folder: Path, how: Watched) -
         return [Look(**look) for look in jsonl.read_json(made)["looks"]]
     places = {"model": rewards(name, settings, seed, folder) / "model"}
     places["judge"] = judge(settings, seed, folder)
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     policy = models.load(folder / "sft" / "model")
     scorers = {what: reward_model.load(place) for what, place in places.items()}
     asked = align.training_prompts(folder / "raters")

@@ -102,7 +102,7 @@ def trained(side: str, settings: Settings, made: Path) -> dict[str, Any]:
     if side == "TRL":
         write_case(folder, settings, made)
         command = [side_by_side.PEERS, Path(__file__).parent / "peers/trl_quality.py", folder]
-    threads = settings.model.threads
+    threads = settings.compute.threads
     return side_by_side.alternate({side: command}, result, threads, 1)[side][0]
 
 
@@ -117,7 +117,7 @@ def write_case(folder: Path, settings: Settings, made: Path) -> None:
         "prompts": text.encode_prompts(tokenizer, asked, settings.model.prompt_tokens),
         "limit": settings.model.response_tokens,
         "seed": settings.seed,
-        "threads": settings.model.threads,
+        "threads": settings.compute.threads,
         "ppo": block,
     }
     (folder / "case.json").write_text(json.dumps(case), encoding="utf-8")
@@ -125,7 +125,7 @@ def write_case(folder: Path, settings: Settings, made: Path) -> None:
 
 def examiner(settings: Settings, made: Path, count: int) -> Callable[[Path], Look]:
     """Looks at the policies of a seed, each on the same prompts with the same draws."""
-    optimizers.start(settings.seed, settings.model.threads)
+    optimizers.start(settings.seed, settings.compute.threads)
     asked = prompts(settings, count, settings.seed, only="eval")
     chats: list[text.Messages] = [[{"role": "user", "content": said}] for said in asked]
     supervised = models.load(made / "sft" / "model")

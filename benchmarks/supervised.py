@@ -54,7 +54,7 @@ class Case(NamedTuple):
 
 def told(threads: int) -> Settings:
     """The settings of our side; TRL's are written from the same."""
-    given = TOLD | {"model.threads": threads}
+    given = TOLD | {"compute.threads": threads}
     changes = [f"{name}={value}" for name, value in given.items()]
     return params.load(side_by_side.PROJECT / "params.yaml", changes)
 

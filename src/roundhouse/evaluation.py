@@ -60,7 +60,7 @@ def run(root: Path, settings: Settings, seed: int, champion: str | None, log: Lo
     Raises:
         DataError: the champion is missing, or is not these bytes.
     """
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     folders = _folders(root, champion)
     raters = root / "out" / "raters"
     flags = heldout.flags(jsonl.read(raters / "flags.jsonl"))

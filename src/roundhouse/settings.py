@@ -60,8 +60,6 @@ class ModelSettings(Block):
     """Longest prompt, in tokens; longer ones lose their beginning."""
     response_tokens: Count
     """Longest response, in tokens, in training and sampling."""
-    threads: WholeNumber
-    """Threads of a training process; 0 takes every core."""
 
     @model_validator(mode="after")
     def _scratch_has_no_revision(self) -> Self:
@@ -73,6 +71,8 @@ class ModelSettings(Block):
 class ComputeSettings(Block):
     """How the training stages use the machine. In float32 results are the same within rounding."""
 
+    threads: WholeNumber
+    """Threads of a training process; 0 takes every core."""
     micro_batch: WholeNumber
     """Rows that go through a model at a time; gradients add up to the batch's. 0: all of it."""
     precision: Literal["float32", "bfloat16"]

@@ -67,7 +67,7 @@ def tiny() -> Callable[..., Settings]:
             "model.scratch": SHAPE.model_dump(),
             "model.prompt_tokens": 12,
             "model.response_tokens": 8,
-            "model.threads": 1,
+            "compute.threads": 1,
             "sft.epochs": 1,
             "sft.batch": 4,
             "reward.epochs": 1,

@@ -12,7 +12,7 @@ from roundhouse.settings import ComputeSettings, Settings
 from tests.learn.test_ppo import PROMPTS, task
 
 PLAIN = ComputeSettings(
-    micro_batch=0, precision="float32", gradient_checkpointing=False, accelerate=None
+    threads=1, micro_batch=0, precision="float32", gradient_checkpointing=False, accelerate=None
 )
 BATCH = text.collate([[4, 5, 6], [7, 8]], [[9, 10, 2], [5, 6, 7, 2]], 0)
 

@@ -123,5 +123,4 @@ def _limits() -> ModelSettings:
         scratch=shape,
         prompt_tokens=12,
         response_tokens=10,
-        threads=1,
     )

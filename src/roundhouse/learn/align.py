@@ -62,7 +62,7 @@ def run(
     PPO answers the training side's own prompts, of pairs and demonstrations, for the model in
     `reward_out`; DPO learns from the training side's pairs.
     """
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     passes.use(settings.compute)
     prompts = training_prompts(raters)
     if not prompts:

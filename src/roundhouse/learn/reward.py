@@ -76,7 +76,7 @@ def run(
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
     figures: dict[str, float] = {}
     if earlier and parallel.first():
-        optimizers.start(seed, settings.model.threads)
+        optimizers.start(seed, settings.compute.threads)
         figures |= prequential.measure(earlier, pairs["train"], settings.evaluate, seed)
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
     # Reward model and judge side by side, each with the supervised model whose answers it rates.
@@ -169,7 +169,7 @@ def fit(
     checkpoints: Checkpoints = NOWHERE,
 ) -> Fitted:
     """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     passes.use(settings.compute)
     policy = models.load(sft)
     limits = settings.model

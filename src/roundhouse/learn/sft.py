@@ -56,7 +56,7 @@ def run(
 
     Prompts of the sides judge and eval never train; the loss on the eval side is reported.
     """
-    optimizers.start(seed, settings.model.threads)
+    optimizers.start(seed, settings.compute.threads)
     passes.use(settings.compute)
     training = demonstrations(raters, "train")
     held_out = demonstrations(raters, "eval")

@@ -37,7 +37,7 @@ def sample_pairs(model: Path, settings: Settings, round_number: int) -> list[Pai
     from roundhouse.learn.models import load  # noqa: PLC0415 - as above
     from roundhouse.learn.sampling import answer  # noqa: PLC0415 - as above
 
-    torch.set_num_threads(settings.model.threads or torch.get_num_threads())
+    torch.set_num_threads(settings.compute.threads or torch.get_num_threads())
     seed = settings.seed * 1000 + round_number
     asked = prompts(settings, settings.simulate.pairs, seed)
     chats = [[{"role": "user", "content": text}] for text in asked for _ in range(2)]
