@@ -22,4 +22,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("align", work, launch=True)
+    run("align", work, shared=True)

@@ -26,4 +26,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("reward", work, launch=True)
+    run("reward", work, shared=True)

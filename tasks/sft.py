@@ -17,4 +17,4 @@ def work(stage: Stage) -> None:
 
 
 if __name__ == "__main__":
-    run("sft", work, launch=True)
+    run("sft", work, shared=True)

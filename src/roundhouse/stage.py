@@ -2,16 +2,15 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from roundhouse import failpoints, jsonl, processes, storage
-from roundhouse.errors import RoundhouseError, SettingsError, StorageError
+from roundhouse import failpoints, jsonl, launch, processes, storage
+from roundhouse.errors import RoundhouseError, StorageError
 from roundhouse.journal import Journal, Log, silent
-from roundhouse.params import ROOT_VARIABLE, load
+from roundhouse.params import load
 from roundhouse.settings import Settings
 
 OUT = Path("out")
@@ -43,23 +42,23 @@ class Stage(NamedTuple):
         return OUT / name
 
 
-def run(name: str, work: Callable[[Stage], None], launch: bool = False) -> None:
+def run(name: str, work: Callable[[Stage], None], shared: bool = False) -> None:
     """Does a stage's work; an error of ours ends it with one line and its exit code.
 
     Args:
         name: of the stage, and of its program in tasks/.
         work: what it does.
-        launch: whether the work is shared by processes, where `compute.accelerate` is set.
+        shared: whether several processes do the work, where `compute.accelerate` is set.
     """
     journal, checkpoints = Path("logs") / f"{name}.jsonl", CHECKPOINTS / name
-    member = int(os.environ.get("RANK", "0")) if launch else 0
+    member = int(os.environ.get("RANK", "0")) if shared else 0
     if member == 0 and not checkpoints.exists():
         journal.unlink(missing_ok=True)
     try:
         processes.end_with_owner()
         settings, inputs = load(Path("params.yaml")), jsonl.read_json(Path("inputs.json"))
-        if launch and settings.compute.accelerate and "RANK" not in os.environ:
-            _launch(name, settings.compute.accelerate)
+        if shared and settings.compute.accelerate and "RANK" not in os.environ:
+            launch.launch(name, settings.compute.accelerate)
             return
         # Of several processes the first one writes.
         log = silent if member else Journal(journal)
@@ -70,27 +69,6 @@ def run(name: str, work: Callable[[Stage], None], launch: bool = False) -> None:
         _fail(error)
     except OSError as error:
         _fail(storage.worded(error, Path(error.filename or OUT / name)) or error)
-
-
-def _launch(name: str, configuration: str) -> None:
-    """Runs this stage's program as several processes, which end when this one does.
-
-    Raises:
-        SettingsError: there is no such configuration.
-        SystemExit: a process failed; what it said stands in the stage's log.
-    """
-    path = Path(os.environ.get(ROOT_VARIABLE, ".")) / configuration
-    if not path.is_file():
-        raise SettingsError(f"compute.accelerate {configuration}: no such file")
-    # Port 0: any free one.
-    own = ["--config_file", str(path), "--main_process_port", "0", "-m", f"tasks.{name}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *own],
-        env=os.environ | {processes.OWNER: processes.owner()},
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.returncode)
 
 
 def _fail(error: Exception) -> None:
