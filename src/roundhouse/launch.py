@@ -4,51 +4,52 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 
 from roundhouse import processes
-from roundhouse.errors import SettingsError
-from roundhouse.params import ROOT_VARIABLE
+from roundhouse.settings import ComputeSettings
 
-LOOPBACK = "127.0.0.1"
+#: Set for the processes of a stage that was launched; their number from 0 is in RANK.
+VARIABLE = "ROUNDHOUSE_LAUNCHED"
+_LOOPBACK = "127.0.0.1"
 
 
-def of_checkout(root: Path, configuration: str) -> Path:
-    """accelerate's configuration; a relative path starts at the checkout's root.
+def launched() -> bool:
+    """Whether this process is one of several that `launch` started."""
+    return os.environ.get(VARIABLE) == "1"
+
+
+def first() -> bool:
+    """Whether this process writes what comes out; of several the first one does."""
+    return not launched() or os.environ["RANK"] == "0"
+
+
+def launch(stage: str, compute: ComputeSettings) -> None:
+    """Runs `tasks.STAGE` in as many processes as the settings say; they end when this one does.
 
     Raises:
-        SettingsError: there is no such file.
-    """
-    path = root / configuration
-    if not path.is_file():
-        raise SettingsError(f"compute.accelerate {configuration}: no such file in {root}")
-    return path
-
-
-def launch(stage: str, configuration: str) -> None:
-    """Runs `tasks.STAGE` as accelerate's configuration says; its processes end when this one does.
-
-    Raises: as `of_checkout`, and
         SystemExit: a process failed; what it said stands in the stage's log.
     """
-    path = of_checkout(Path(os.environ.get(ROOT_VARIABLE, ".")), configuration)
-    port = str(_free_port())
-    own = ["--config_file", str(path), "--main_process_port", port, "-m", f"tasks.{stage}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", *own],
-        # What processes tell each other without a GPU does not leave the machine.
-        env={"GLOO_SOCKET_IFNAME": _loopback(), **os.environ, processes.OWNER: processes.owner()},
-        check=False,
-    )
+    threads = compute.threads or max(1, (os.cpu_count() or 1) // compute.processes)
+    # MULTI_GPU is accelerate's word for processes of one machine, with GPUs or without.
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"),
+        *("--num_processes", str(compute.processes), "--num_machines", "1"),
+        *("--num_cpu_threads_per_process", str(threads), "--mixed_precision", "no"),
+        *("--dynamo_backend", "no", "--main_process_port", str(_free_port())),
+        *("-m", f"tasks.{stage}"),
+    ]
+    # What processes tell each other without a GPU does not leave the machine.
+    env = {"GLOO_SOCKET_IFNAME": _loopback(), **os.environ, VARIABLE: "1"}
+    done = subprocess.run(command, env={**env, processes.OWNER: processes.owner()}, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
+        probe.bind((_LOOPBACK, 0))
         port: int = probe.getsockname()[1]
     return port
 
@@ -56,6 +57,6 @@ def _free_port() -> int:
 def _loopback() -> str:
     """The name of the interface that leads back to this machine."""
     for name, addresses in psutil.net_if_addrs().items():
-        if any(address.address == LOOPBACK for address in addresses):
+        if any(address.address == _LOOPBACK for address in addresses):
             return name
     return "lo"

@@ -69,7 +69,7 @@ class ModelSettings(Block):
 
 
 class ComputeSettings(Block):
-    """How the training stages use the machine. In float32 results are the same within rounding."""
+    """How the training stages use the machine."""
 
     threads: WholeNumber
     """Threads of a training process; 0 takes every core."""
@@ -79,8 +79,16 @@ class ComputeSettings(Block):
     """Arithmetic of forward and backward passes; weights and moments stay in float32."""
     gradient_checkpointing: bool
     """Whether layers run again in the backward pass, so that only their inputs are kept."""
-    accelerate: Annotated[str, Field(min_length=1)] | None
-    """Configuration of `accelerate launch` that starts a stage's processes; null: one process."""
+    processes: Count
+    """Processes of a training stage, which share every batch; `accelerate launch` starts them."""
+    shard: bool
+    """Whether each process holds a part of what trains (FSDP): weights, gradients, moments."""
+
+    @model_validator(mode="after")
+    def _shards_are_of_several(self) -> Self:
+        if self.shard and self.processes == 1:
+            raise ValueError("compute.shard divides weights: compute.processes must be 2 or more")
+        return self
 
 
 class SplitSettings(Block):
@@ -472,6 +480,16 @@ class Settings(Block):
                 f"ppo.seeds {self.ppo.seeds} chooses among trainings of PPO: set it to 1, or "
                 "align.method to ppo"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_fit(self) -> Self:
+        if self.ppo.batch % self.compute.processes:
+            raise ValueError(
+                f"compute.processes {self.compute.processes} must divide ppo.batch {self.ppo.batch}"
+            )
+        if self.compute.shard and self.lora.stages:
+            raise ValueError("compute.shard: adapters need whole weights, set lora.stages to []")
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,6 @@
 """What every program in tasks/ runs: one stage, in the round's clone, and how it tells its end."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,20 +47,18 @@ def run(name: str, work: Callable[[Stage], None], shared: bool = False) -> None:
     Args:
         name: of the stage, and of its program in tasks/.
         work: what it does.
-        shared: whether several processes do the work, where `compute.accelerate` is set.
+        shared: whether several processes do the work, where `compute.processes` says so.
     """
     journal, checkpoints = Path("logs") / f"{name}.jsonl", CHECKPOINTS / name
-    member = int(os.environ.get("RANK", "0")) if shared else 0
-    if member == 0 and not checkpoints.exists():
+    if launch.first() and not checkpoints.exists():
         journal.unlink(missing_ok=True)
     try:
         processes.end_with_owner()
         settings, inputs = load(Path("params.yaml")), jsonl.read_json(Path("inputs.json"))
-        if shared and settings.compute.accelerate and "RANK" not in os.environ:
-            launch.launch(name, settings.compute.accelerate)
+        if shared and settings.compute.processes > 1 and not launch.launched():
+            launch.launch(name, settings.compute)
             return
-        # Of several processes the first one writes.
-        log = silent if member else Journal(journal)
+        log = Journal(journal) if launch.first() else silent
         failpoints.hit("stage.begin", of=name)
         work(Stage(settings, inputs, log, OUT / name, checkpoints))
         failpoints.hit("stage.end", of=name)
@@ -81,7 +78,8 @@ def _fail(error: Exception) -> None:
         raise error
     note = {"kind": type(error).__name__, "message": str(error)}
     sys.stderr.write(f"{error}\n")
-    # On a full disk even the note may find no place; the flow then looks at the disk itself.
-    with contextlib.suppress(StorageError):
+    # On a full disk even the note may find no place; the flow then looks at the disk itself. Of
+    # several processes that fail alike one writes it.
+    with contextlib.suppress(StorageError, FileNotFoundError):
         jsonl.write_json(FAILURE, note | {"check": getattr(error, "check", "")})
     raise SystemExit(error.exit_code) from None

@@ -1,9 +1,9 @@
 """A program that `accelerate launch` starts several times: trainings of test_checkpoint.
 
-    python -m tests.learn.sharing FOLDER OUT STAGE[,STAGE] [DIES_AT]
+    python -m tests.learn.sharing FOLDER OUT STAGE[,STAGE] DIES_AT (greedy | drawn)
 
 FOLDER holds what stages read and settings.json. The first process prints the figures of each step
-as a line of JSON. Answers are greedy: drawn ones hang on how many processes draw them.
+as a line of JSON. Greedy answers are for comparisons: drawn ones hang on how many processes draw.
 """
 
 import json
@@ -42,10 +42,11 @@ def train(folder: Path, out: str, stage: str, dies_at: int) -> None:
 
 
 if __name__ == "__main__":
-    place, out, stages, *rest = sys.argv[1:]
+    place, out, stages, step, how = sys.argv[1:]
     torch.set_num_threads(1)
-    sampling.sample = greedy
+    if how == "greedy":
+        sampling.sample = greedy
     with parallel.joined():
         for one in stages.split(","):
             with suppress(Died):
-                train(Path(place), out, one, int(rest[0]) if rest else 0)
+                train(Path(place), out, one, int(step))

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from roundhouse import jsonl, launch
 from roundhouse.hashes import sha256_folder
 from roundhouse.learn import parallel
 from roundhouse.settings import Settings
@@ -20,31 +21,43 @@ from tests.conftest import PROJECT
 from tests.learn.test_checkpoint import prepare, settings_of
 
 STAGES = ["sft", "reward", "ppo", "rloo", "dpo"]
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+LAUNCH = [
+    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
+    *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+    *("--num_cpu_threads_per_process", "1", "--main_process_port", "0"),
+]
 Figures = dict[tuple[str, int], dict[str, float]]
 
 
 def ready(folder: Path, tiny: Callable[..., Settings], **changes: Any) -> None:
-    """What stages read. AdamW throughout: Muon rounds to bfloat16, which differs by more."""
+    """What stages read. AdamW throughout: Muon rounds to bfloat16, which differs by more.
+
+    Batches of five do not go evenly into processes or micro-batches.
+    """
     prepare(folder)
     settings = settings_of(tiny, folder).model_dump(by_alias=True)
-    settings["sft"]["muon_lr"] = 0.0
+    settings["sft"] |= {"muon_lr": 0.0, "batch": 5}
+    settings["reward"] |= {"members": 3, "objective": "worst", "batch": 5}
     settings["ppo"]["minibatch"] = 8
     settings["compute"] |= changes
     whole = Settings.model_validate(settings)
     (folder / "settings.json").write_text(whole.model_dump_json(by_alias=True), encoding="utf-8")
 
 
-def run(folder: Path, out: str, config: str | None = None, *, dies_at: int = 0) -> Figures:
+def run(folder: Path, out: str, *, dies_at: int = 0, how: str = "greedy") -> Figures:
     """The figures of every step of every stage; all die at one step, where it is given."""
-    start = [sys.executable]
-    if config:
-        start = [*LAUNCH, "--config_file", str(PROJECT / "infra" / "accelerate" / config)]
-    program = ["-m", "tests.learn.sharing", str(folder), out, ",".join(STAGES)]
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    many = settings["compute"]["processes"] > 1
+    program = ["-m", "tests.learn.sharing", str(folder), out, ",".join(STAGES), str(dies_at), how]
     done = subprocess.run(
-        [*start, *program, *([str(dies_at)] if dies_at else [])],
+        [*(LAUNCH if many else [sys.executable]), *program],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'src'}", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{PROJECT}:{PROJECT / 'src'}",
+            "OMP_NUM_THREADS": "1",
+            launch.VARIABLE: str(int(many)),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -75,31 +88,47 @@ def assert_alike(one: Figures, other: Figures) -> None:
             assert other[step][name] == pytest.approx(value, rel=2e-3, abs=2e-4), (step, name)
 
 
-@pytest.mark.parametrize("config", ["two_processes.yaml", "fsdp.yaml"])
-def test_two_processes_have_the_losses_and_weights_of_one_and_survive_a_death(
-    config: str, tmp_path: Path, tiny: Callable[..., Settings]
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "shards"])
+def test_two_processes_have_the_losses_and_weights_of_one(
+    shard: bool, tmp_path: Path, tiny: Callable[..., Settings]
 ) -> None:
     ready(tmp_path, tiny)
-    assert_alike(run(tmp_path, "one"), run(tmp_path, "two", config))
+    one = run(tmp_path, "one")
+    # An odd number of parts: one process has a turn that counts nothing.
+    ready(tmp_path, tiny, processes=2, shard=shard, micro_batch=2)
+    assert_alike(one, run(tmp_path, "two"))
     for stage in STAGES:
-        one, two = (models_in(tmp_path / out, stage) for out in ("one", "two"))
-        assert one.keys() == two.keys()
+        first, second = (models_in(tmp_path / out, stage) for out in ("one", "two"))
+        assert first.keys() == second.keys()
         # A pair's loss says nothing of the bias: what Adam makes of it is rounding alone.
-        for name, weight in one.items() if stage != "reward" else without_bias(one):
-            torch.testing.assert_close(two[name], weight, rtol=1e-3, atol=1e-4)
-    run(tmp_path, "part", config, dies_at=3)
+        for name, weight in first.items() if stage != "reward" else without_bias(first):
+            torch.testing.assert_close(second[name], weight, rtol=1e-3, atol=1e-4)
+    kept = [jsonl.read_json(tmp_path / out / "reward" / "reward.json") for out in ("one", "two")]
+    assert kept[0]["voices"]["objective"] == kept[1]["voices"]["objective"] == "worst"
+    assert kept[1]["mean"] == pytest.approx(kept[0]["mean"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "shard", [False, pytest.param(True, marks=pytest.mark.torture)], ids=["whole", "shards"]
+)
+def test_processes_that_die_go_on_with_their_own_draws_and_end_with_the_same_bytes(
+    shard: bool, tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    ready(tmp_path, tiny, processes=2, shard=shard)
+    run(tmp_path, "whole", how="drawn")
+    run(tmp_path, "part", dies_at=3, how="drawn")
     assert not any((tmp_path / "part" / stage).exists() for stage in STAGES)
-    again = run(tmp_path, "part", config)
+    again = run(tmp_path, "part", how="drawn")
     assert min(step for _, step in again) == 3
     for stage in STAGES:
-        first, second = (sha256_folder(tmp_path / out / stage) for out in ("two", "part"))
+        first, second = (sha256_folder(tmp_path / out / stage) for out in ("whole", "part"))
         assert first == second
 
 
 def test_micro_batches_add_up_to_the_batch(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
     ready(tmp_path, tiny)
     whole = run(tmp_path, "whole")
-    # 3 does not divide a batch of 4: the last part is smaller.
+    # The last part is smaller.
     ready(tmp_path, tiny, micro_batch=3)
     assert_alike(whole, run(tmp_path, "parts"))
 

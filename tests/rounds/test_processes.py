@@ -22,7 +22,7 @@ KILLS = (
 def test_a_round_of_two_processes_is_killed_and_ends(
     make_checkout: Callable[..., Path], roundhouse: Command
 ) -> None:
-    root = make_checkout(**{"compute.accelerate": "infra/accelerate/two_processes.yaml"})
+    root = make_checkout(**{"compute.processes": 2})
     assert len(killing.play(root, KILLS)) == len(KILLS)
     killing.check_end(root)
     assert roundhouse(root, "audit", "verify").returncode == 0
@@ -30,13 +30,3 @@ def test_a_round_of_two_processes_is_killed_and_ends(
     steps = [row["step"] for row in jsonl.read(root / "rounds" / "0001" / "logs" / "align.jsonl")]
     assert sorted(set(steps)) == [1, 2]
     assert len(steps) <= 3
-
-
-def test_a_configuration_that_is_not_there_is_one_line(
-    make_checkout: Callable[..., Path], roundhouse: Command
-) -> None:
-    root = make_checkout()
-    done = roundhouse(root, "round", "--set", "compute.accelerate=nowhere.yaml")
-    assert done.returncode == 2
-    assert f"compute.accelerate nowhere.yaml: no such file in {root}" in done.stderr
-    assert not (root / "rounds").exists()

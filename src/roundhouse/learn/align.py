@@ -63,7 +63,6 @@ def run(
     `reward_out`; DPO learns from the training side's pairs.
     """
     optimizers.start(seed, settings.compute.threads)
-    passes.use(settings.compute)
     prompts = training_prompts(raters)
     if not prompts:
         raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
@@ -108,9 +107,11 @@ def by_ppo(
         seed,
         settings.ppo,
         settings.compute.micro_batch,
+        settings.compute.shard,
     )
     learner = partial(_learner, task.reference, settings)
-    model, figures = train_seeds(learner, task, log, checkpoints)
+    with passes.of(settings.compute):
+        model, figures = train_seeds(learner, task, log, checkpoints)
     figures |= {"ppo/prompts": float(len(prompts))}
     return Aligned(policy._replace(model=model), figures, scorer)
 

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from roundhouse import failpoints
+from roundhouse.errors import StageError
 from roundhouse.learn import parallel, passes
 from roundhouse.settings import CheckpointSettings
 from roundhouse.storage import writing
@@ -68,18 +69,30 @@ class Checkpoints:
             state: before its first step.
             total: steps there are.
             identity: what the training is made of (`identity`).
+
+        Raises:
+            StageError: of several processes not all could read it.
         """
         self._identity, self._saved_at = identity, time.monotonic()
-        for path in reversed(self._paths()):
-            found = _read(path, identity)
-            if found is None:
-                path.unlink(missing_ok=True)
-                continue
-            state.load_state_dict(found["state"])
-            _set_random(found["random"])
+        path = self._newest(state)
+        # Processes that stand at different steps would wait for each other for ever.
+        if parallel.highest(state.step) != -parallel.highest(-state.step):
+            raise StageError(f"{self._folder}: not all processes can read {path}: resume again")
+        if path:
             done = "all" if state.step == total else f"{state.step} of {total}"
             sys.stderr.write(f"{path}: {done} steps were done before\n")
-            return
+
+    def _newest(self, state: Training) -> Path | None:
+        """Loads the newest state that can be read; deletes the newer ones, and those of others."""
+        for path in reversed(self._paths()):
+            found = _read(path, self._identity)
+            if found is not None:
+                state.load_state_dict(found["state"])
+                _set_random(found["random"])
+                return path
+            if parallel.first():
+                path.unlink()
+        return None
 
     def save(self, state: Training, total: int) -> None:
         """Saves the state where one is due, and always after the last step.

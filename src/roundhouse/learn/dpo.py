@@ -20,6 +20,7 @@ from roundhouse.learn import (
     lora,
     models,
     optimizers,
+    passes,
     preferences,
     reward,
     supervised,
@@ -101,7 +102,9 @@ def train(
     """
     block, device = settings.dpo, policy.model.device
     data, unseen = (encode(policy, rows, settings) for rows in (pairs, held_out))
-    before, before_unseen = (measured(policy, rows, block.batch) for rows in (data, unseen))
+    before_unseen = measured(policy, unseen, block.batch)
+    with passes.of(settings.compute):
+        before = measured(policy, data, block.batch)
     generator = torch.Generator().manual_seed(seed)
     batches = [
         batch
@@ -115,22 +118,24 @@ def train(
         total = sum(data.weights[row] for row in batch)
         return loss(logprobs(policy, data, rows), before[rows], p, weights, block.beta, total)
 
-    adapters = lora.scale(policy.model)
-    identity = checkpoint.identity(policy.model, data, block.model_dump(), seed, adapters)
-    models.shard(policy.model)
-    optimizer = optimizers.matrices_and_rest(
-        policy.model, block.lr, muon_lr=0.0, steps=len(batches), warmup=block.warmup
-    )
-    losses = supervised.train(
-        "dpo",
-        supervised.State(policy.model, optimizer),
-        batches,
-        loss_of,
-        settings.compute.micro_batch,
-        log,
-        checkpoints,
-        identity,
-    )
+    with passes.of(settings.compute):
+        adapters = lora.scale(policy.model)
+        identity = checkpoint.identity(policy.model, data, block.model_dump(), seed, adapters)
+        if settings.compute.shard:
+            models.shard(policy.model)
+        optimizer = optimizers.matrices_and_rest(
+            policy.model, block.lr, muon_lr=0.0, steps=len(batches), warmup=block.warmup
+        )
+        losses = supervised.train(
+            "dpo",
+            supervised.State(policy.model, optimizer),
+            batches,
+            loss_of,
+            settings.compute.micro_batch,
+            log,
+            checkpoints,
+            identity,
+        )
     last = losses[-max(1, len(batches) // block.epochs) :]
     figures = {"dpo/loss": sum(last) / len(last), "dpo/pairs": float(len(pairs))}
     if held_out:

@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from roundhouse.errors import MemoryPlanError
+from roundhouse.learn import parallel
 from roundhouse.settings import Settings
 
 _FLOAT = 4
@@ -62,6 +63,8 @@ class Load(NamedTuple):
         prompt, response: longest, in tokens.
         sampled: answers that are sampled at a time; 0 where none are.
         recompute: whether layers keep their inputs alone, and run again in the backward pass.
+        processes: that train together.
+        shard: whether they divide gradients and moments, each of them.
     """
 
     rows: int
@@ -69,6 +72,8 @@ class Load(NamedTuple):
     response: int
     sampled: int = 0
     recompute: bool = False
+    processes: int = 1
+    shard: bool = False
 
 
 def load(settings: Settings, rows: int, each: int = 1, sampled: int = 0) -> Load:
@@ -87,6 +92,8 @@ def load(settings: Settings, rows: int, each: int = 1, sampled: int = 0) -> Load
         model.response_tokens,
         sampled,
         compute.gradient_checkpointing,
+        compute.processes,
+        compute.shard,
     )
 
 
@@ -99,7 +106,7 @@ def plan(
     at_once: int = 1,
     adapters: int = 0,
 ) -> Plan:
-    """The plan of a training of models that all have the shape of `config`, in float32.
+    """The plan of one process that trains models that all have the shape of `config`, in float32.
 
     Args:
         config: the models'; nothing of them needs to be loaded yet.
@@ -118,7 +125,10 @@ def plan(
     logits = _LOGITS * load.rows * load.response * int(config.vocab_size) * _FLOAT
     cache = load.sampled * (load.prompt + load.response) * _cached(config)
     learns = trained * size + adapters * _FLOAT
-    return Plan(frozen * size + learns, learns, moments * learns, kept + logits, cache)
+    weights, held = frozen * size + learns, learns // (load.processes if load.shard else 1)
+    # Processes that do not divide gradients send all of them at once, in a line of their own.
+    sent = learns if load.processes > 1 and not load.shard else 0
+    return Plan(weights, held + sent, moments * held, kept + logits, cache)
 
 
 def require(stage: str, needed: Plan, device: torch.device, there: int | None = None) -> None:
@@ -134,6 +144,8 @@ def require(stage: str, needed: Plan, device: torch.device, there: int | None = 
         MemoryPlanError: it cannot fit; the message has the numbers.
     """
     free = available(device) if there is None else there
+    if device.type == "cpu":
+        free //= parallel.processes()
     sys.stderr.write(f"{stage}: about {needed} of memory; {device} has {_size(free)} free\n")
     if needed.total > free:
         raise MemoryPlanError(

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.utils import logging
 
 from roundhouse import failpoints, model_folder
-from roundhouse.errors import ModelError, SettingsError
+from roundhouse.errors import ModelError
 from roundhouse.learn import norms, packing, parallel, passes, rl
 from roundhouse.learn.text import Batch
 from roundhouse.learn.tokenizer import prepare, word_level
@@ -212,16 +212,10 @@ def padded_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     return logits
 
 
-def shard(*models: PreTrainedModel) -> None:
-    """`parallel.shard` of models, which are tried for `packing` while they are whole."""
-    for model in models:
-        packing.fits(model)
-        if parallel.shards() and getattr(model, "peft_config", None):
-            raise SettingsError(
-                "lora.stages and FSDP: adapters learn on weights that are whole; start processes "
-                "that are not sharded (compute.accelerate), or set lora.stages to []"
-            )
-    parallel.shard(*models)
+def shard(model: PreTrainedModel) -> None:
+    """`parallel.shard` of a model, which is tried for `packing` while it is whole."""
+    packing.fits(model)
+    parallel.shard(model)
 
 
 def whole(model: PreTrainedModel) -> PreTrainedModel:
@@ -232,6 +226,8 @@ def whole(model: PreTrainedModel) -> PreTrainedModel:
     kind = type(model).__mro__[2]
     plain = kind(model.config)
     plain.load_state_dict({name: parallel.whole(part) for name, part in model.state_dict().items()})
+    if model.can_generate():
+        plain.generation_config = model.generation_config
     return _ready(plain)
 
 

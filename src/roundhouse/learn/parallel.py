@@ -1,15 +1,13 @@
 """Several processes that train one model: each takes a share of every batch, gradients are summed.
 
-`accelerate launch` starts the processes, and its configuration says how many there are and whether
-each holds all weights or a shard of them (FSDP). With one process every function here means
-nothing and costs nothing.
+`accelerate launch` starts the processes (`roundhouse.launch`). Each holds all weights, or a shard
+of those that train (FSDP). With one process every function here means nothing, at no cost.
 
 What is decided from a batch (advantages, whitening, the order of minibatches, figures) is decided
 from all of it, the same in every process; only sampling, judging, forward and backward passes are
 shared. So the losses are those of one process with the same batch, within rounding.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -21,10 +19,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-Part = TypeVar("Part")
+from roundhouse import launch
 
-#: By which a process knows that accelerate launched it: what it starts itself must not see them.
-LAUNCHED = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_USE_FSDP", "RANK", "LOCAL_RANK", "WORLD_SIZE")
+Part = TypeVar("Part")
 
 
 def processes() -> int:
@@ -44,13 +41,15 @@ def first() -> bool:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Processes that accelerate launched find each other, and part at the end of the block."""
-    if LAUNCHED[0] not in os.environ:
+    """Processes that were launched find each other, and part at the end of the block."""
+    if not launch.launched():
         yield
         return
     from accelerate import PartialState  # noqa: PLC0415 - a second, and few rounds need it
 
-    state = PartialState()
+    # Numbers that decide and random states lie in main memory, also where models do not.
+    how = {"backend": "cuda:nccl,cpu:gloo"} if torch.cuda.is_available() else {}
+    state = PartialState(**how)
     try:
         yield
     finally:
@@ -70,7 +69,8 @@ def turns(parts: Sequence[Part]) -> Iterator[tuple[Part, bool]]:
 
 def parts(batch: Sequence[int], micro_batch: int) -> Iterator[tuple[list[int], bool]]:
     """`turns` over a batch's rows, so many at a time (0: all at once)."""
-    size = micro_batch or -(-len(batch) // processes())
+    share = -(-len(batch) // processes())
+    size = min(micro_batch or share, share)
     return turns([list(batch[start : start + size]) for start in range(0, len(batch), size)])
 
 
@@ -121,19 +121,12 @@ def sum_gradients(model: nn.Module) -> None:
         parameter.grad = gradient.view_as(parameter)
 
 
-def shards() -> bool:
-    """Whether accelerate is told that each process holds a shard of the weights that train."""
-    return processes() > 1 and os.environ.get("ACCELERATE_USE_FSDP") == "true"
-
-
 def shard(*models: nn.Module) -> None:
-    """Leaves each process a shard of these models' weights, where accelerate is told so (FSDP 2).
+    """Leaves each process a shard of these models' weights (FSDP 2).
 
     A model's layers gather their weights when they run. Optimizers are made afterwards.
     accelerate's own way to do this asks for a GPU.
     """
-    if not shards():
-        return
     for model in models:
         device = next(model.parameters()).device.type
         mesh = init_device_mesh(device, (processes(),))

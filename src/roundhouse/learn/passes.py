@@ -13,21 +13,27 @@ from roundhouse.settings import ComputeSettings
 
 
 class _Process:
-    """Settings of this process, as torch has its threads and kernels."""
+    """What holds in this process at the moment."""
 
     bfloat16 = False
     recompute = False
 
 
-def use(compute: ComputeSettings) -> None:
-    """Sets how everything runs from now on that this process trains or samples."""
+@contextmanager
+def of(compute: ComputeSettings) -> Iterator[None]:
+    """Within the block passes run as the settings say; outside in float32, keeping everything."""
+    before = _Process.bfloat16, _Process.recompute
     _Process.bfloat16 = compute.precision == "bfloat16"
     _Process.recompute = compute.gradient_checkpointing
+    try:
+        yield
+    finally:
+        _Process.bfloat16, _Process.recompute = before
 
 
 def named() -> str:
-    """The settings that decide over a result's bytes."""
-    return "bfloat16" if _Process.bfloat16 else "float32"
+    """What decides over a result's bytes."""
+    return f"{'bfloat16' if _Process.bfloat16 else 'float32'} {_Process.recompute}"
 
 
 @contextmanager
@@ -39,15 +45,16 @@ def forward(model: PreTrainedModel) -> Iterator[None]:
     """
     again = _layers(model) if _Process.recompute and torch.is_grad_enabled() else []
     for layer in again:
-        # Theirs alone: what is inside them stays as it is, without dropout.
-        layer.gradient_checkpointing = layer.training = True
-        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
+        # Not transformers' own way, which asks for training mode, and that for dropout.
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+        layer.gradient_checkpointing = True
     try:
         with torch.autocast(model.device.type, torch.bfloat16, enabled=_Process.bfloat16):
             yield
     finally:
         for layer in again:
-            layer.gradient_checkpointing = layer.training = False
+            del layer.forward
+            layer.gradient_checkpointing = False
 
 
 def _layers(model: PreTrainedModel) -> list[GradientCheckpointingLayer]:

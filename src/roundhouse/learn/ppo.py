@@ -129,6 +129,7 @@ class Task(NamedTuple):
         seed: decides the order of prompts.
         settings: of PPO.
         micro_batch: answers that go through a model at a time; 0: a whole minibatch.
+        shard: whether processes divide the weights of policy and critic.
     """
 
     prompts: list[list[int]]
@@ -140,6 +141,7 @@ class Task(NamedTuple):
     seed: int
     settings: PpoSettings
     micro_batch: int = 0
+    shard: bool = False
 
 
 def begin(policy: PreTrainedModel, task: Task) -> State:
@@ -147,8 +149,9 @@ def begin(policy: PreTrainedModel, task: Task) -> State:
     block = task.settings
     critic = task.reward.critic() if block.algorithm == "ppo" else None
     identity = _identity(policy, task)
-    models.shard(policy)
-    if critic:
+    if task.shard:
+        models.shard(policy)
+    if task.shard and critic:
         reward_model.shard(critic)
     groups = [{"params": models.parameters([policy]), "lr": block.lr}]
     if critic:
@@ -314,8 +317,9 @@ def _judge(state: State, task: Task, batch: Batch) -> tuple[Tensor, Tensor, Tens
     reference = torch.zeros(len(order), width, device=order.device)
     values = torch.zeros_like(reference)
     scores, unsure = torch.zeros(2, len(order), device=order.device)
-    parts = torch.split(order, task.micro_batch or task.settings.minibatch)
-    for rows, own in parallel.turns(parts):
+    size = task.micro_batch or task.settings.minibatch
+    for some, own in parallel.parts(order.tolist(), size):
+        rows = torch.tensor(some, device=order.device)
         part = _trim(batch, rows)
         wide = part.responses.shape[1]
         logprobs = models.response_logprobs(task.reference, part, task.settings.temperature)

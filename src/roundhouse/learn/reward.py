@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import AdamW
 
-from roundhouse import errors, jsonl
+from roundhouse import errors, jsonl, processes
 from roundhouse.errors import DataError, RoundhouseError, StageError
 from roundhouse.feedback import prompt_key
 from roundhouse.journal import Log, silent
@@ -75,7 +75,7 @@ def run(
         empty = "train" if not pairs["train"] else "judge"
         raise DataError(f"{raters}: no pairs on the side {empty}; ingest more comparisons")
     figures: dict[str, float] = {}
-    if earlier and parallel.first():
+    if earlier:
         optimizers.start(seed, settings.compute.threads)
         figures |= prequential.measure(earlier, pairs["train"], settings.evaluate, seed)
     training = newest(pairs["train"], settings.reward.max_pairs, seed)
@@ -170,7 +170,6 @@ def fit(
 ) -> Fitted:
     """One reward model from the model folder `sft`, trained, standardised and saved in `out`."""
     optimizers.start(seed, settings.compute.threads)
-    passes.use(settings.compute)
     policy = models.load(sft)
     limits = settings.model
     block = settings.reward
@@ -180,7 +179,8 @@ def fit(
     )
     scorer = Scorer(model, policy.tokenizer, limits.prompt_tokens, limits.response_tokens)
     taught = lessons(pairs, members, block.margin, seed)
-    loss = train(scorer, taught, settings, seed, log, checkpoints)
+    with passes.of(settings.compute):
+        loss = train(scorer, taught, settings, seed, log, checkpoints)
     scorer = scorer._replace(model=reward_model.whole(model))
     if parallel.first():
         prompts = preferences.spread(pairs, _SAMPLES)
@@ -223,8 +223,7 @@ def _judge_apart(
     command = [sys.executable, "-m", __spec__.name, *map(str, told)]
     # Not multiprocessing, which pickles what it passes on: nothing here is ever unpickled.
     pipe = subprocess.PIPE
-    # By itself, also where accelerate launched this process with others.
-    env = {name: value for name, value in os.environ.items() if name not in parallel.LAUNCHED}
+    env = os.environ | {processes.OWNER: processes.owner()}
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env, encoding="utf-8") as process:
         try:
             assert process.stdin is not None
@@ -272,7 +271,8 @@ def train(
     ]
     labels = [(pair.p, pair.weight, pair.gap, pair.shares) for pair in pairs]
     identity = checkpoint.identity(model, data, labels, block.model_dump(), seed)
-    reward_model.shard(model)
+    if settings.compute.shard and parallel.processes() > 1:
+        reward_model.shard(model)
     weights = [p for p in model.parameters() if p.requires_grad]
     adam = AdamW(weights, lr=block.lr, weight_decay=block.weight_decay)
     losses = supervised.train(
@@ -359,6 +359,7 @@ def _plain(part: accuracy.Bin) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> int:
     """The judge's process: RATERS SFT OUT SEED [CHECKPOINTS], settings on standard input."""
+    processes.end_with_owner()
     raters, sft, out = map(Path, arguments[:3])
     checkpoints = Path(arguments[4]) if arguments[4:] else None
     settings = Settings.model_validate_json(sys.stdin.read())

@@ -196,6 +196,7 @@ def whole(model: RewardModel) -> RewardModel:
     plain = RewardModel(models.whole(model.backbone), model.pooling, model.members)
     heads = {name: parallel.whole(part) for name, part in model.head.state_dict().items()}
     plain.head.load_state_dict(heads)
+    plain.voices, plain.mean, plain.std = model.voices, model.mean, model.std
     return plain
 
 

@@ -57,7 +57,6 @@ def run(
     Prompts of the sides judge and eval never train; the loss on the eval side is reported.
     """
     optimizers.start(seed, settings.compute.threads)
-    passes.use(settings.compute)
     training = demonstrations(raters, "train")
     held_out = demonstrations(raters, "eval")
     if not training:
@@ -75,7 +74,8 @@ def run(
         lora.size(policy.model.config, settings.lora)
     if adapted:
         policy = policy._replace(model=lora.on(policy.model, settings.lora, seed))
-    loss = train(policy, training, settings, seed, log, checkpoints)
+    with passes.of(settings.compute):
+        loss = train(policy, training, settings, seed, log, checkpoints)
     policy = policy._replace(model=models.whole(policy.model))
     if not parallel.first():
         return
@@ -119,7 +119,8 @@ def train(
     ]
     adapters = lora.scale(policy.model)
     identity = checkpoint.identity(policy.model, data, sft.model_dump(), seed, adapters)
-    models.shard(policy.model)
+    if settings.compute.shard:
+        models.shard(policy.model)
     losses = supervised.train(
         "sft",
         supervised.State(policy.model, _optimizer(policy, sft, len(batches))),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from roundhouse import acceptance, failpoints, launch, model_folder, params
+from roundhouse import acceptance, failpoints, model_folder, params
 from roundhouse.errors import (
     BusyError,
     CheckoutError,
@@ -27,7 +27,7 @@ from roundhouse.rounds.dvc import forget_dead_locks
 from roundhouse.rounds.git import fetch_rounds, head, round_tags, show
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.lock import owned, who
-from roundhouse.settings import Settings
+from roundhouse.settings import ModelSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     settings = params.check(raw, where=source.name)
     if not request.allow_dirty:
         workspace.refuse_edited_code(places.root)
-    _check_files(places.root, settings)
+    _check_base(places.root, settings.model)
     meet_others(places.root, settings)
     previous = last_tag(places.root)
     _require_known_past(places.root, ledger, previous)
@@ -234,11 +234,8 @@ def _refuse_moved_sides(root: Path, settings: Settings, previous: str | None) ->
         )
 
 
-def _check_files(root: Path, settings: Settings) -> None:
-    """Refuses what settings name and stages could not use, before a number is taken."""
-    if settings.compute.accelerate:
-        launch.of_checkout(root, settings.compute.accelerate)
-    model = settings.model
+def _check_base(root: Path, model: ModelSettings) -> None:
+    """Refuses a base model before a number is taken."""
     if model.base != model_folder.SCRATCH:
         folder = model_folder.of_checkout(root, model)
         model_folder.check(folder)
