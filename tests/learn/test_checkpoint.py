@@ -92,7 +92,8 @@ def work(stage: str, folder: Path, out: Path, settings: Settings, log: Log, kept
     elif stage == "reward":
         # Without the judge, whose process takes seconds to start: tests/rounds has it.
         pairs = preferences.by_side(raters)["train"]
-        reward.fit(pairs, folder / "sft" / "model", out, settings, 3, log, checkpoints=checkpoints)
+        members, base = settings.reward.members, folder / "sft" / "model"
+        reward.fit(pairs, base, out, settings, 3, log, members, checkpoints)
     else:
         if stage == "rloo":
             changes = {"algorithm": "rloo", "samples": 2}

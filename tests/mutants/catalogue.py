@@ -24,6 +24,7 @@ _T_RL, _T_PPO, _T_EVAL = (
     "tests/learn/test_rl.py", "tests/learn/test_ppo.py", "tests/test_evaluation.py",
 )  # fmt: skip
 _T_LORA = "tests/learn/test_lora.py"
+_T_MANY = "tests/learn/test_parallel.py"
 _T_AGGREGATE, _T_GATE, _T_REWARD = (
     "tests/raters/test_aggregate.py", "tests/test_gate.py", "tests/learn/test_reward.py",
 )  # fmt: skip
@@ -95,6 +96,25 @@ LEARNING = (
     Mutant(
         "adapters left out of the model", "learn/lora.py", "layer.merge(safe_merge=True)", "pass",
         f"{_T_LORA}::test_merged_it_says_what_the_adapters_said_and_peft_loads_them_too",
+    ),
+    Mutant(
+        "another's part counted twice", "learn/supervised.py", "own * loss_of(part, batch)",
+        "loss_of(part, batch)", f"{_T_MANY}::test_two_processes_have_the_losses_and_weights_of_one",
+    ),
+    Mutant(
+        "gradients of shards averaged", "learn/parallel.py", "set_gradient_divide_factor(1.0)",
+        "set_gradient_divide_factor(2.0)",
+        f"{_T_MANY}::test_two_processes_have_the_losses_and_weights_of_one",
+    ),
+    Mutant(
+        "every process goes on with the first one's draws", "learn/ppo.py",
+        "[parallel.place()].clone()", "[0].clone()",
+        f"{_T_MANY}::test_processes_that_die_go_on_with_their_own_draws_and_end_with_the_same_bytes",
+    ),
+    Mutant(
+        "objective lost with the shards", "learn/reward_model.py",
+        "plain.voices, plain.mean, plain.std = model.voices, model.mean, model.std", "pass",
+        f"{_T_MANY}::test_two_processes_have_the_losses_and_weights_of_one",
     ),
     Mutant(
         "action mask a token long", _RL, "< lengths[:, None]\n\n\ndef value_mask",
