@@ -175,12 +175,13 @@ LEARNING = (
         "test_no_objective_pays_more_than_the_mean_and_agreement_costs_nothing",
     ),
     Mutant(
-        "stale critic", _PPO, "values[rows, :wide] = state.critic.values",
-        "values[rows, :wide] = task.reward.values",
+        "stale critic", _PPO, "own * state.critic.values",
+        "own * task.reward.values",
         f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
     ),
     Mutant(
-        "critic not taught", _PPO, "(block.value_coef * value.loss)", "(0.0 * value.loss)",
+        "critic not taught", _PPO, "share * block.value_coef * found.loss",
+        "share * 0.0 * found.loss",
         f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
     ),
     Mutant(
@@ -190,14 +191,14 @@ LEARNING = (
         "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
     ),
     Mutant(
-        "draws begin anew after a death", _PPO, 'self.generator.set_state(saved["generator"])',
-        "pass",
+        "draws begin anew after a death", _PPO,
+        'self.generator.set_state(saved["generators"][parallel.place()].clone())', "pass",
         "tests/learn/test_checkpoint.py::"
         "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
     ),
     Mutant(
-        "moments begin anew after a death", "learn/optimizers.py", "part.load_state_dict(state)",
-        "part.zero_grad()",
+        "moments begin anew after a death", "learn/optimizers.py",
+        "part.load_state_dict(_like(state, part))", "part.zero_grad()",
         "tests/learn/test_checkpoint.py::"
         "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
     ),
@@ -212,7 +213,7 @@ LEARNING = (
 #: From votes to pairs, and from pairs to reward model and judge.
 DATA = (
     Mutant(
-        "swapped pair", _REWARD, "pair_loss(first - second", "pair_loss(second - first",
+        "swapped pair", _REWARD, "(first - second).T", "(second - first).T",
         f"{_T_REWARD}::test_the_better_answer_scores_higher",
     ),
     Mutant(
