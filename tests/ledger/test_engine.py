@@ -1,6 +1,8 @@
 """Opening: made where there is none, refused where one should be, one line for every trouble."""
 
 import sqlite3
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -152,3 +154,10 @@ def test_a_server_that_was_started_again_is_met_by_a_new_connection(postgres: st
             assert connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()
         engine.dispose()
         assert ledger.take_round_number() == 2
+
+
+def test_what_other_threads_would_half_import_is_whole_before_they_begin() -> None:
+    """A round's thread for MLflow imports `sqlalchemy.orm` while the ledger is at work, and a query
+    that meets the half of it that is there fails."""
+    code = "import sys, roundhouse.ledger; sys.exit('sqlalchemy.orm' not in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

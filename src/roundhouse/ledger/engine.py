@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# MLflow imports it on a thread of its own; until that is done, SQLAlchemy's core stumbles over the
+# half of it that is there. So it is whole before any thread begins.
+import sqlalchemy.orm  # noqa: F401 - for what it registers
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
