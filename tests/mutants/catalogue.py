@@ -308,10 +308,6 @@ DECIDING = (
         f"{_T_EVAL}::test_kl_is_the_sum_of_log_ratios_over_the_answer_alone",
     ),
     Mutant(
-        "KL over padding", _EVAL, "torch.where(batch.action_mask, ratio, 0.0)", "ratio",
-        f"{_T_EVAL}::test_kl_is_the_sum_of_log_ratios_over_the_answer_alone",
-    ),
-    Mutant(
         "challenger compared with itself", _EVAL, '"reference": root / "out" / "sft"',
         '"reference": root / "out" / "align"',
         f"{_T_EVAL}::test_the_stage_writes_answers_figures_and_the_safety_set",
