@@ -52,6 +52,7 @@ from roundhouse.learn import (
     text,
 )
 from roundhouse.learn.models import Policy
+from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.raters import stage as raters_stage
 from roundhouse.settings import Settings
@@ -164,7 +165,7 @@ def play(name: str, settings: Settings, seed: int, folder: Path, how: Watched) -
     policy = models.load(folder / "sft" / "model")
     scorers = {what: reward_model.load(place) for what, place in places.items()}
     asked = align.training_prompts(folder / "raters")
-    task = ppo.Task(
+    task = Task(
         text.encode_prompts(policy.tokenizer, asked, settings.model.prompt_tokens),
         deepcopy(policy.model),
         scorers["model"].model,

@@ -30,7 +30,7 @@ from roundhouse.learn import (
     text,
 )
 from roundhouse.learn.models import Policy
-from roundhouse.learn.ppo import State, Task
+from roundhouse.learn.ppo_state import State, Task
 from roundhouse.learn.reward_model import RewardModel, Scorer
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import LoraSettings, Settings

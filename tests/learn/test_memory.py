@@ -28,6 +28,7 @@ torch.set_num_threads(1)
 from transformers import LlamaConfig, LlamaForCausalLM
 from roundhouse.learn import memory, ppo, reward_model
 from roundhouse.learn.memory import Load
+from roundhouse.learn.ppo_state import Task
 from roundhouse.params import load
 config = LlamaConfig(
     vocab_size=8000, hidden_size=384, intermediate_size=1024, num_hidden_layers=4,
@@ -47,7 +48,7 @@ before = peak()
 policy, reference = LlamaForCausalLM(config).eval(), LlamaForCausalLM(config).eval()
 reward = reward_model.RewardModel(LlamaForCausalLM(config).eval().model, "mean")
 prompts = [[5] * 32] * 64
-task = ppo.Task(prompts, reference, reward, 7999, 0, 48, 7, settings.ppo)
+task = Task(prompts, reference, reward, 7999, 0, 48, 7, settings.ppo)
 ppo.train_step(ppo.begin(policy, task), task)
 took = peak() - before
 plan = memory.plan(config, Load(32, 32, 48, 64), trained=2, frozen=2)

@@ -33,7 +33,7 @@ from roundhouse.learn import (
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.memory import Load
 from roundhouse.learn.models import Policy
-from roundhouse.learn.ppo import Task
+from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.learn.text import Messages
 from roundhouse.settings import Settings
