@@ -262,16 +262,16 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Prints the table; fails where a difference is over the tolerance."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def main(measure: Callable[[], dict[str, dict[str, float]]], about: str | None) -> None:
+    """Prints the table of what `measure` finds; fails where a difference is over the tolerance."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="file to write the differences to")
     arguments = parser.parse_args()
     if not PEERS.exists():
         sys.exit("no .venv-peers here: `make peers` installs TRL there")
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    found = differences()
+    found = measure()
     sys.stdout.write(f"{table(found)}\n\nTolerance: {TOLERANCE:.0e}\n")
     if arguments.json:
         content = {"differences": found, "tolerance": TOLERANCE}
@@ -287,4 +287,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(differences, __doc__)

@@ -63,7 +63,7 @@ from roundhouse.simulate.archive import archive, prompts
 LOOSE = ["ppo.kl_coef=0.002", "ppo.lr=0.0015", "ppo.batch=64"]
 #: The reward model of each arm.
 ARMS = {
-    "one": ["reward.members=1"],
+    "one model": ["reward.members=1"],
     "ensemble": ["reward.members=4", "reward.objective=worst"],
 }
 #: Prompts of a look: training prompts for the guard, evaluation prompts for the truth.
