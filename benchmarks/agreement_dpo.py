@@ -26,8 +26,6 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.tokenizer import word_level
 
 BETA = 0.3
-#: Largest difference that passes, of any quantity; seen are 2e-6 in sums of log-probabilities near
-#: -40, whose last bit that is, and 4e-7 elsewhere.
 
 
 def pairs(given: Case) -> Encoded:

@@ -63,7 +63,7 @@ from roundhouse.simulate.archive import archive, prompts
 LOOSE = ["ppo.kl_coef=0.002", "ppo.lr=0.0015", "ppo.batch=64"]
 #: The reward model of each arm.
 ARMS = {
-    "one model": ["reward.members=1"],
+    "one-model": ["reward.members=1"],
     "ensemble": ["reward.members=4", "reward.objective=worst"],
 }
 #: Prompts of a look: training prompts for the guard, evaluation prompts for the truth.
@@ -286,7 +286,7 @@ def draw(seed: int, curves: dict[str, list[Look]], found: dict[str, Outcome], pa
         upper, lower = panels[0][column], panels[1][column]
         upper.plot(steps, [look.reward for look in looks], label="reward model")
         upper.plot(steps, [look.judge for look in looks], label="held-out judge")
-        upper.set(title=f"{name}, seed {seed}", ylabel="standardised score")
+        upper.set(title=f"{name}, seed {seed}".replace("-", " "), ylabel="standardised score")
         lower.plot(steps, [look.utility for look in looks], color="C2", label="true utility")
         lower.axhline(0.95 * found[name].peak, color="0.6", linestyle=":", label="5 % under peak")
         lower.set(xlabel="step of PPO", ylabel="true utility (simulation)")
