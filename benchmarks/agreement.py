@@ -37,9 +37,11 @@ from transformers import (
 from transformers.utils import logging
 
 from roundhouse import params
-from roundhouse.learn import models, optimizers, ppo, rl, sampling, text
+from roundhouse.learn import models, optimizers, ppo, ppo_update, rl, sampling, text
 from roundhouse.learn.alarms import Watch
+from roundhouse.learn.ppo_state import State, Task
 from roundhouse.learn.reward_model import RewardModel
+from roundhouse.learn.rollout import Rollout
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
 
@@ -87,7 +89,7 @@ class Case(NamedTuple):
 class Step(NamedTuple):
     """What our step saw, and the models after it."""
 
-    rollout: ppo.Rollout
+    rollout: Rollout
     reference: Tensor
     updates: list[dict[str, float]]
     policy: PreTrainedModel
@@ -182,7 +184,7 @@ def on_answers(given: Case, told: PpoSettings, tokens: Tensor) -> Step:
         {"params": models.parameters([policy]), "lr": told.lr},
         {"params": models.parameters([critic]), "lr": told.critic_lr},
     ]
-    state = ppo.State(
+    state = State(
         policy,
         critic,
         Steady(Adam(groups, eps=1e-5)),
@@ -190,9 +192,9 @@ def on_answers(given: Case, told: PpoSettings, tokens: Tensor) -> Step:
         rl.KlController(told.kl_coef, told.kl_target, told.kl_horizon),
         Watch(told.alarms),
     )
-    task = ppo.Task(given.prompts, given.reference, head(given.reward), EOS, PAD, LIMIT, SEED, told)
+    task = Task(given.prompts, given.reference, head(given.reward), EOS, PAD, LIMIT, SEED, told)
     rollout = ppo.roll_out(state, task, given.prompts, answers)
-    return Step(rollout, reference, ppo.learn(state, task, rollout), policy, critic)
+    return Step(rollout, reference, ppo_update.learn(state, task, rollout), policy, critic)
 
 
 def compare(given: Case, told: PpoSettings, theirs: dict[str, Tensor]) -> dict[str, float]:
@@ -260,16 +262,16 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Prints the table; fails where a difference is over the tolerance."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+def main(measure: Callable[[], dict[str, dict[str, float]]], about: str | None) -> None:
+    """Prints the table of what `measure` finds; fails where a difference is over the tolerance."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="file to write the differences to")
     arguments = parser.parse_args()
     if not PEERS.exists():
         sys.exit("no .venv-peers here: `make peers` installs TRL there")
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    found = differences()
+    found = measure()
     sys.stdout.write(f"{table(found)}\n\nTolerance: {TOLERANCE:.0e}\n")
     if arguments.json:
         content = {"differences": found, "tolerance": TOLERANCE}
@@ -285,4 +287,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(differences, __doc__)

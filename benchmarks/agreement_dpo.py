@@ -13,14 +13,12 @@ import json
 import subprocess
 import sys
 import tempfile
-from argparse import ArgumentParser
 from pathlib import Path
 
 import torch
-from agreement import EOS, FAMILIES, LIMIT, PEERS, PROJECT, WORDS, Case, case, table, words
+from agreement import EOS, FAMILIES, LIMIT, PEERS, PROJECT, WORDS, Case, case, main, words
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers.utils import logging
 
 from roundhouse.learn import dpo
 from roundhouse.learn.dpo import Encoded
@@ -28,9 +26,6 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.tokenizer import word_level
 
 BETA = 0.3
-#: Largest difference that passes, of any quantity; seen are 2e-6 in sums of log-probabilities near
-#: -40, whose last bit that is, and 4e-7 elsewhere.
-TOLERANCE = 1e-5
 
 
 def pairs(given: Case) -> Encoded:
@@ -102,23 +97,5 @@ def differences() -> dict[str, dict[str, float]]:
     return found
 
 
-def main() -> None:
-    """Prints the table; fails where a difference is over the tolerance."""
-    parser = ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--json", type=Path, help="file to write the differences to")
-    arguments = parser.parse_args()
-    if not PEERS.exists():
-        sys.exit("no .venv-peers here: `make peers` installs TRL there")
-    torch.set_num_threads(1)
-    logging.disable_progress_bar()
-    found = differences()
-    sys.stdout.write(f"{table(found)}\n\nTolerance: {TOLERANCE:.0e}\n")
-    if arguments.json:
-        content = {"differences": found, "tolerance": TOLERANCE}
-        arguments.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    if worse := [name for name, each in found.items() if not max(each.values()) <= TOLERANCE]:
-        sys.exit(f"over tolerance: {', '.join(worse)}")
-
-
 if __name__ == "__main__":
-    main()
+    main(differences, __doc__)

@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from transformers.utils import logging
 
 from roundhouse.learn import models, optimizers, ppo
+from roundhouse.learn.ppo_state import Task
 
 EPISODES, LENGTHS = (16, 32, 64, 128, 256), (16, 32, 64, 128, 256, 512)
 #: Of the curve over lengths, and the answers' length of the curve over episodes.
@@ -35,7 +36,7 @@ def batch_seconds(folder: Path, batch: int, length: int, repeats: int) -> dict[s
     scorer = models.load_weights(AutoModelForSequenceClassification, folder / "reward")
     prompts = torch.randint(compared.FIRST_WORD, 1000, (256, compared.PROMPT)).tolist()
     settings = compared.told(repeats + 1, [f"ppo.batch={batch}", "ppo.epochs=1"])
-    task = ppo.Task(
+    task = Task(
         prompts,
         copy.deepcopy(policy),
         compared.head(scorer),

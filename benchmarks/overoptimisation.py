@@ -52,6 +52,7 @@ from roundhouse.learn import (
     text,
 )
 from roundhouse.learn.models import Policy
+from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.raters import stage as raters_stage
 from roundhouse.settings import Settings
@@ -62,7 +63,7 @@ from roundhouse.simulate.archive import archive, prompts
 LOOSE = ["ppo.kl_coef=0.002", "ppo.lr=0.0015", "ppo.batch=64"]
 #: The reward model of each arm.
 ARMS = {
-    "one": ["reward.members=1"],
+    "one-model": ["reward.members=1"],
     "ensemble": ["reward.members=4", "reward.objective=worst"],
 }
 #: Prompts of a look: training prompts for the guard, evaluation prompts for the truth.
@@ -164,7 +165,7 @@ def play(name: str, settings: Settings, seed: int, folder: Path, how: Watched) -
     policy = models.load(folder / "sft" / "model")
     scorers = {what: reward_model.load(place) for what, place in places.items()}
     asked = align.training_prompts(folder / "raters")
-    task = ppo.Task(
+    task = Task(
         text.encode_prompts(policy.tokenizer, asked, settings.model.prompt_tokens),
         deepcopy(policy.model),
         scorers["model"].model,
@@ -285,7 +286,7 @@ def draw(seed: int, curves: dict[str, list[Look]], found: dict[str, Outcome], pa
         upper, lower = panels[0][column], panels[1][column]
         upper.plot(steps, [look.reward for look in looks], label="reward model")
         upper.plot(steps, [look.judge for look in looks], label="held-out judge")
-        upper.set(title=f"{name}, seed {seed}", ylabel="standardised score")
+        upper.set(title=f"{name}, seed {seed}".replace("-", " "), ylabel="standardised score")
         lower.plot(steps, [look.utility for look in looks], color="C2", label="true utility")
         lower.axhline(0.95 * found[name].peak, color="0.6", linestyle=":", label="5 % under peak")
         lower.set(xlabel="step of PPO", ylabel="true utility (simulation)")

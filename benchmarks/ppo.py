@@ -35,6 +35,7 @@ from transformers.utils import logging
 
 from roundhouse import params
 from roundhouse.learn import models, optimizers, ppo
+from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
@@ -142,7 +143,7 @@ def ours(folder: Path, changes: list[str], result: Path) -> None:
     optimizers.start(case["seed"], case["threads"])
     policy = models.load_weights(AutoModelForCausalLM, folder / "policy")
     scorer = models.load_weights(AutoModelForSequenceClassification, folder / "reward")
-    task = ppo.Task(
+    task = Task(
         case["prompts"],
         copy.deepcopy(policy),
         head(scorer),

@@ -15,7 +15,7 @@ from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
 from roundhouse.learn import align, models, ppo, reward_model, rl, sampling, text
 from roundhouse.learn.models import Policy
-from roundhouse.learn.ppo import State, Task
+from roundhouse.learn.ppo_state import State, Task
 from roundhouse.learn.reward_model import RewardModel, Scorer
 from roundhouse.learn.text import Batch
 from roundhouse.settings import Settings

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from roundhouse.errors import DivergenceError
 from roundhouse.learn import align, seeds
 from roundhouse.learn.models import Policy
-from roundhouse.learn.ppo import Task
+from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.seeds import Probe
 from roundhouse.settings import Settings
 from tests.learn.test_ppo import counts, task

@@ -20,6 +20,7 @@ class Mutant(NamedTuple):
 _RL, _PPO, _EVAL = "learn/rl.py", "learn/ppo.py", "evaluation.py"
 _REWARD, _AGGREGATE, _GATE = "learn/reward.py", "raters/aggregate.py", "gate.py"
 _PREFERENCES = "learn/preferences.py"
+_STATE, _UPDATE = "learn/ppo_state.py", "learn/ppo_update.py"
 _T_RL, _T_PPO, _T_EVAL = (
     "tests/learn/test_rl.py", "tests/learn/test_ppo.py", "tests/test_evaluation.py",
 )  # fmt: skip
@@ -107,7 +108,7 @@ LEARNING = (
         f"{_T_MANY}::test_two_processes_have_the_losses_and_weights_of_one",
     ),
     Mutant(
-        "every process goes on with the first one's draws", "learn/ppo.py",
+        "every process goes on with the first one's draws", _STATE,
         "[parallel.place()].clone()", "[0].clone()",
         f"{_T_MANY}::test_processes_that_die_go_on_with_their_own_draws_and_end_with_the_same_bytes",
     ),
@@ -180,18 +181,18 @@ LEARNING = (
         f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
     ),
     Mutant(
-        "critic not taught", _PPO, "share * block.value_coef * found.loss",
+        "critic not taught", _UPDATE, "share * block.value_coef * found.loss",
         "share * 0.0 * found.loss",
         f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
     ),
     Mutant(
-        "critic not in a checkpoint", _PPO, '(self.critic, saved["critic"])',
+        "critic not in a checkpoint", _STATE, '(self.critic, saved["critic"])',
         '(self.policy, saved["policy"])',
         "tests/learn/test_checkpoint.py::"
         "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",
     ),
     Mutant(
-        "draws begin anew after a death", _PPO,
+        "draws begin anew after a death", _STATE,
         'self.generator.set_state(saved["generators"][parallel.place()].clone())', "pass",
         "tests/learn/test_checkpoint.py::"
         "test_a_training_that_dies_at_any_step_ends_with_the_same_bytes",

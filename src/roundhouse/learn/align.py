@@ -33,10 +33,22 @@ from roundhouse.learn import (
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.memory import Load
 from roundhouse.learn.models import Policy
-from roundhouse.learn.ppo import Task
+from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.learn.text import Messages
 from roundhouse.settings import Settings
+
+
+class Job(NamedTuple):
+    """What both methods are given: folders of the stages before, settings, and where to report."""
+
+    raters: Path
+    sft: Path
+    reward: Path
+    settings: Settings
+    seed: int
+    log: Log
+    checkpoints: Checkpoints
 
 
 class Aligned(NamedTuple):
@@ -66,10 +78,8 @@ def run(
     prompts = training_prompts(raters)
     if not prompts:
         raise DataError(f"{raters}: no prompts on the training side; ingest more feedback")
-    if settings.align.method == "ppo":
-        found = by_ppo(prompts, sft_out, reward_out, settings, seed, log, checkpoints)
-    else:
-        found = by_dpo(raters, sft_out, reward_out, settings, seed, log, checkpoints)
+    job = Job(raters, sft_out, reward_out, settings, seed, log, checkpoints)
+    found = by_ppo(job, prompts) if settings.align.method == "ppo" else by_dpo(job)
     policy = found.policy._replace(model=models.whole(found.policy.model))
     if not parallel.first():
         return
@@ -82,21 +92,14 @@ def run(
         jsonl.write(out / "uncertain.jsonl", rows)
 
 
-def by_ppo(
-    prompts: list[Messages],
-    sft_out: Path,
-    reward_out: Path,
-    settings: Settings,
-    seed: int,
-    log: Log,
-    checkpoints: Checkpoints,
-) -> Aligned:
+def by_ppo(job: Job, prompts: list[Messages]) -> Aligned:
     """Against the reward model, on answers of the policy's own to these prompts."""
+    settings = job.settings
     load = memory.load(settings, settings.ppo.minibatch, sampled=settings.ppo.batch)
     critic = settings.ppo.algorithm == "ppo"
-    _require_memory(settings, sft_out, load, trained=critic, frozen=2)
-    policy = models.load(sft_out / "model")
-    scorer = reward_model.load(reward_out / "model")
+    _require_memory(job, load, trained=critic, frozen=2)
+    policy = models.load(job.sft / "model")
+    scorer = reward_model.load(job.reward / "model")
     task = Task(
         text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens),
         policy.model,
@@ -104,39 +107,31 @@ def by_ppo(
         text.eos_id(policy.tokenizer),
         text.pad_id(policy.tokenizer),
         settings.model.response_tokens,
-        seed,
+        job.seed,
         settings.ppo,
         settings.compute.micro_batch,
         settings.compute.shard,
     )
     learner = partial(_learner, task.reference, settings)
     with passes.of(settings.compute):
-        model, figures = train_seeds(learner, task, log, checkpoints)
+        model, figures = train_seeds(learner, task, job.log, job.checkpoints)
     figures |= {"ppo/prompts": float(len(prompts))}
     return Aligned(policy._replace(model=model), figures, scorer)
 
 
-def by_dpo(
-    raters: Path,
-    sft_out: Path,
-    reward_out: Path,
-    settings: Settings,
-    seed: int,
-    log: Log,
-    checkpoints: Checkpoints,
-) -> Aligned:
+def by_dpo(job: Job) -> Aligned:
     """On the pairs that taught the reward model; that model itself has no part in it."""
-    sides = preferences.by_side(raters)
+    settings, sides = job.settings, preferences.by_side(job.raters)
     if not sides["train"]:
-        raise DataError(f"{raters}: no pairs on the side train; ingest more comparisons")
-    pairs = preferences.newest(sides["train"], settings.reward.max_pairs, seed)
+        raise DataError(f"{job.raters}: no pairs on the side train; ingest more comparisons")
+    pairs = preferences.newest(sides["train"], settings.reward.max_pairs, job.seed)
     load = memory.load(settings, settings.dpo.batch, each=2)
-    _require_memory(settings, sft_out, load, frozen=_adapted(settings))
-    policy = models.load(sft_out / "model")
+    _require_memory(job, load, frozen=_adapted(settings))
+    policy = models.load(job.sft / "model")
     if _adapted(settings):
-        policy = policy._replace(model=lora.on(policy.model, settings.lora, seed))
-    figures = dpo.train(policy, pairs, sides["eval"], settings, seed, log, checkpoints)
-    return Aligned(policy, figures, reward_model.load(reward_out / "model"))
+        policy = policy._replace(model=lora.on(policy.model, settings.lora, job.seed))
+    figures = dpo.train(policy, pairs, sides["eval"], settings, job.seed, job.log, job.checkpoints)
+    return Aligned(policy, figures, reward_model.load(job.reward / "model"))
 
 
 def train_seeds(
@@ -166,16 +161,14 @@ def train_seeds(
     return seeds.best(one, task)
 
 
-def _require_memory(
-    settings: Settings, sft_out: Path, load: Load, trained: int = 0, frozen: int = 0
-) -> None:
+def _require_memory(job: Job, load: Load, trained: int = 0, frozen: int = 0) -> None:
     """`memory.require` for the policy and these others; with adapters it has no other weights.
 
     The reference of PPO is among the frozen ones, and shares its weights with such a policy.
     """
-    config = models.configuration(sft_out / "model")
-    whole = not _adapted(settings)
-    adapters = 0 if whole else lora.size(config, settings.lora)
+    config = models.configuration(job.sft / "model")
+    whole = not _adapted(job.settings)
+    adapters = 0 if whole else lora.size(config, job.settings.lora)
     needed = memory.plan(config, load, trained + whole, frozen, adapters=adapters)
     memory.require("align", needed, models.device())
 

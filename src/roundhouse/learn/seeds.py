@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from roundhouse.errors import AlarmError, DivergenceError
 from roundhouse.learn import models, rl, sampling, text
-from roundhouse.learn.ppo import Task
+from roundhouse.learn.ppo_state import Task
 from roundhouse.settings import PpoSettings
 
 #: Prompts that every seed's policy answers, at most, and how many at a time.

@@ -1,0 +1,89 @@
+"""What policy and critic learn from a rollout: epochs of minibatches over the same answers."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from roundhouse.learn import models, optimizers, parallel, rl, rollout
+from roundhouse.learn.ppo_state import State, Task
+from roundhouse.learn.reward_model import RewardModel
+from roundhouse.learn.rollout import Rollout
+from roundhouse.settings import PpoSettings
+
+
+def learn(state: State, task: Task, given: Rollout) -> list[dict[str, float]]:
+    """Every update that a rollout gives; returns the figures of each, in order."""
+    return [_update(state, task, given, rows) for rows in _minibatches(state, task)]
+
+
+def _minibatches(state: State, task: Task) -> Iterator[Tensor]:
+    """Row indices of each minibatch of each epoch."""
+    block, device = task.settings, state.policy.device
+    for _ in range(block.epochs):
+        order = torch.randperm(block.batch, generator=state.generator, device=device)
+        order = parallel.agreed(order)
+        yield from torch.split(order, block.minibatch)
+
+
+def _update(state: State, task: Task, given: Rollout, rows: Tensor) -> dict[str, float]:
+    """One optimizer step of policy and critic on a minibatch: the rollout's `rows`."""
+    block = task.settings
+    whole = given.batch.lengths[rows], given.kl.shape[1]
+    tokens, states = rl.action_mask(*whole).sum(), rl.value_mask(*whole).sum()
+    sums: Counter[str] = Counter()
+    ratio_max = 0.0
+    for some, own in parallel.parts(rows.tolist(), task.micro_batch):
+        part = rollout.select(given, torch.tensor(some, device=rows.device))
+        policy = _teach_policy(state.policy, part, own / tokens, block)
+        ratio_max = max(ratio_max, policy.pop("ratio_max"))
+        sums.update(policy)
+        if state.critic:
+            sums.update(_teach_critic(state.critic, part, own / states, block))
+    figures = parallel.totals(sums) | {"ratio_max": parallel.highest(ratio_max)}
+    for name, model in (("policy", state.policy), ("critic", state.critic)):
+        if model:
+            parallel.sum_gradients(model)
+            figures[f"{name}_gradient"] = optimizers.clip(model, block.max_grad_norm)
+    optimizers.check_finite("ppo", state.step + 1, **figures)
+    state.optimizer.step()
+    return figures
+
+
+def _teach_policy(
+    policy: PreTrainedModel, part: Rollout, worth: Tensor, block: PpoSettings
+) -> dict[str, float]:
+    """Adds the gradients of a part of a minibatch; returns its share of the minibatch's figures.
+
+    Backward at once: what one model keeps for it is freed before the other runs. `worth` is that
+    of one action, of all that the minibatch has.
+    """
+    actions = part.batch.action_mask
+    new = models.response_logprobs(policy, part.batch, block.temperature)
+    found = rl.policy_loss(new, part.logprobs, part.advantages, actions, block.clip)
+    share = actions.sum() * worth
+    (share * found.loss).backward()  # type: ignore[no-untyped-call]
+    return {
+        "policy_loss": (share * found.loss).item(),
+        "approx_kl": (share * found.approx_kl).item(),
+        "clip_fraction": (share * found.clip_fraction).item(),
+        "ratio": (share * found.ratio).item(),
+        "ratio_max": found.ratio_max.item(),
+    }
+
+
+def _teach_critic(
+    critic: RewardModel, part: Rollout, worth: Tensor, block: PpoSettings
+) -> dict[str, float]:
+    """As `_teach_policy`, for the critic; `worth` is that of one state."""
+    states = rl.value_mask(part.batch.lengths, part.batch.responses.shape[1])
+    new = critic.values(part.batch)
+    found = rl.value_loss(new, part.values, part.returns, states, block.value_clip)
+    share = states.sum() * worth
+    (share * block.value_coef * found.loss).backward()  # type: ignore[no-untyped-call]
+    return {
+        "value_loss": (share * found.loss).item(),
+        "value_clip_fraction": (share * found.clip_fraction).item(),
+    }
