@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from roundhouse.environment import MLFLOW, PRIVATE, QUIET
 from tests.s3 import S3, served
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# What runs in pytest's own process waits for servers, and keeps to this machine, as a command does.
+os.environ.update(PRIVATE | MLFLOW | QUIET)
 
 #: A world small enough for a round of seconds, through every real component.
 TINY = {

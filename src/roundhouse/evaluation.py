@@ -157,7 +157,7 @@ def divergence(
         batch = text.collate(tokens[first : first + _BATCH], said, pad, policy.model.device)
         ratio = models.response_logprobs(policy.model, batch, temperature)
         ratio = ratio - models.response_logprobs(reference.model, batch, temperature)
-        sums += torch.where(batch.action_mask, ratio, 0.0).sum(dim=1).tolist()
+        sums += ratio.sum(dim=1).tolist()
     return sums
 
 
