@@ -1,8 +1,7 @@
 """Votes without texts: a pool of raters as numbers, whose truth, faults and changes are known.
 
-The test bench of the rater statistics, and what `roundhouse plan` computes the power of a plan with.
-Item i has a difference of worth d_i between its two answers, drawn from a normal distribution;
-rater j names the better answer with probability
+The test bench of the rater statistics. Item i has a difference of worth d_i between its two
+answers, drawn from a normal distribution; rater j names the better answer with probability
 
     lapse_j / 2 + (1 - lapse_j) sigmoid(sharpness_j d_i)
 
@@ -182,9 +181,7 @@ def _round(
     return fresh, frame.assign(position=rng.integers(0, 2, len(item)))
 
 
-def _assigned(
-    rng: np.random.Generator, items: Ints, raters: int, each: int
-) -> tuple[Ints, Ints]:
+def _assigned(rng: np.random.Generator, items: Ints, raters: int, each: int) -> tuple[Ints, Ints]:
     who = _drawn(rng, len(items), raters, min(each, raters))
     return np.repeat(items, who.shape[1]), who.ravel()
 
