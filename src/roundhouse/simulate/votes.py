@@ -134,15 +134,23 @@ def draw(
     return _chosen(frame, every, raters, pool, faults, np.random.default_rng([seed, 2]))
 
 
-class _Raters(NamedTuple):
+class Raters(NamedTuple):
+    """[raters] each: log-odds a unit of worth; share of choices made without looking; seconds of a
+    usual comparison; number of the region."""
+
     sharpness: Floats
     lapse: Floats
     pace: Floats
     regions: Ints
 
 
-def _raters(pool: Pool, rng: np.random.Generator) -> _Raters:
-    return _Raters(
+def raters_of(pool: Pool, seed: int) -> Raters:
+    """The raters that `draw` draws first with this seed."""
+    return _raters(pool, np.random.default_rng([seed, 1]))
+
+
+def _raters(pool: Pool, rng: np.random.Generator) -> Raters:
+    return Raters(
         SHARPNESS * rng.lognormal(0.0, SHARPNESS_SPREAD, pool.raters),
         rng.uniform(0.0, LAPSE, pool.raters),
         PACE * rng.lognormal(0.0, 0.2, pool.raters),
@@ -198,7 +206,7 @@ def _drawn(rng: np.random.Generator, rows: int, size: int, each: int) -> Ints:
 def _chosen(
     frame: pd.DataFrame,
     items: _Items,
-    raters: _Raters,
+    raters: Raters,
     pool: Pool,
     faults: Sequence[Fault],
     rng: np.random.Generator,
