@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
 
 from roundhouse.raters import worth
 from roundhouse.raters.reliability import dawid_skene
@@ -52,8 +53,8 @@ def test_the_fit_is_a_maximum_of_likelihood_and_prior() -> None:
     state.run(1e-9, 800)
 
     def value(sharpness: Floats, ties: Floats) -> float:
-        away = (sharpness - state.mean[0]) ** 2 / state.variance[0]
-        far = (ties - state.mean[1]) ** 2 / state.variance[1]
+        away = (sharpness - state.centre) ** 2 / state.variance
+        far = (ties - state.usual) ** 2
         return likelihood(votes, sharpness, np.exp(ties)) - float(away.sum() + far.sum()) / 2
 
     top = value(state.sharpness, state.ties)
@@ -106,13 +107,16 @@ def test_exchanging_the_answers_exchanges_the_result() -> None:
 
 
 def test_a_vote_of_weight_two_is_two_votes() -> None:
+    """In what a fit takes from the votes: the items' posteriors and the raters' next step."""
     votes = small(6)
     doubled = pd.concat([votes, votes[votes["rater"] == "r002"]])
     heavy = votes.assign(weight=np.where(votes["rater"] == "r002", 2.0, 1.0))
-    one, other = worth.fit(doubled), worth.fit(heavy)
-    # Nearly: one of two votes is checked by the other, which shows in how much raters may differ.
-    assert one.first == pytest.approx(other.first, abs=2e-3)
-    assert np.abs(worth.fit(votes).first - one.first).max() > 0.02
+    one, other, plain = (worth._State(worth._data(v, None)) for v in (doubled, heavy, votes))
+    assert one.soft == pytest.approx(other.soft, abs=1e-12)
+    assert np.abs(one.soft - plain.soft).max() > 0.01
+    for state in (one, other):
+        state._maximise(turn=False)
+    assert one.sharpness == pytest.approx(other.sharpness, abs=1e-12)
 
 
 def test_chances_of_the_better_answer_are_calibrated() -> None:
@@ -191,3 +195,68 @@ def test_ties_say_that_answers_are_near_each_other() -> None:
     found = worth.fit(pd.DataFrame(rows, columns=["item", "rater", "label"]))
     assert found.worth[0] > 1 and found.worth[30] < -1
     assert abs(found.worth[60]) < 0.5 * found.worth[0]
+
+
+def test_epochs_borrow_from_their_person_and_a_change_stays_in_its_own() -> None:
+    drawn = simulated.draw(WORK._replace(votes=100), 3, 7, [Fault(range(5), "flip", 0.5, since=3)])
+    epoch = drawn.votes["rater"] + "@" + drawn.votes["round"].astype(str)
+    votes = drawn.votes.assign(rater=epoch)
+    alone = worth.fit(votes)
+    found = worth.fit(votes.assign(person=drawn.votes["rater"]))
+    accuracy = pd.Series(found.accuracy, found.raters)
+    changed, before = accuracy.filter(regex="r00[0-4]@3"), accuracy.filter(regex="r00[0-4]@[12]")
+    assert changed.mean() < before.mean() - 0.1
+    asked = simulated.draw(WORK._replace(votes=20_000, overlap=0.0), 1, 7)
+    right = asked.votes["label"].to_numpy() == asked.truth[asked.votes["item"]]
+    true = asked.votes.assign(right=right).groupby("rater")["right"].mean()
+    steady = [name for name in found.raters if name[:4] > "r004"]
+    errors = [
+        np.mean(
+            [
+                abs(a - true[n[:4]])
+                for n, a in zip(one.raters, one.accuracy, strict=True)
+                if n in steady
+            ]
+        )
+        for one in (alone, found)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_variances_of_persons_and_epochs_are_told_apart() -> None:
+    rng = np.random.default_rng(1)
+    person = np.repeat(np.arange(60), 5)
+    error = np.full(300, 0.2)
+    for between, within in ((1.0, 0.05), (0.1, 0.8)):
+        value = rng.normal(2.0, between**0.5, 60)[person] + rng.normal(0, within**0.5, 300)
+        seen = value + rng.normal(0, error**0.5)
+        found = worth.spread(seen, error, person)
+        assert abs(found.pool - 2.0) < 0.3
+        assert within / 2 < found.within < 2 * within
+        centre = pd.Series(value).groupby(person).mean().to_numpy()
+        assert np.abs(found.centre[::5] - centre).mean() < 0.35
+    alone = worth.spread(seen, error, None)
+    assert 0.4 < alone.within < 1.8 and np.ptp(alone.centre) == 0
+
+
+def test_the_likelihood_of_variances_is_that_of_the_normal_distribution() -> None:
+    """Against the density of the joint normal distribution, up to what both pairs share."""
+    rng = np.random.default_rng(2)
+    person, error = np.array([0, 0, 0, 1, 1, 2]), rng.uniform(0.1, 0.5, 6)
+    value = rng.normal(1.0, 1.0, 6)
+
+    def direct(between: float, within: float) -> float:
+        together = between * (person[:, None] == person[None, :])
+        covariance = together + np.diag(within + error)
+        inverse = np.linalg.inv(covariance)
+        one = np.ones(6)
+        start, loose = worth._SHARPNESS, worth._POOL
+        pool = (one @ inverse @ value + start / loose) / (one @ inverse @ one + 1 / loose)
+        density = multivariate_normal(np.full(6, pool), covariance).logpdf(value)
+        density -= (pool - start) ** 2 / loose / 2
+        prior = worth._expected(between, worth._BETWEEN) + worth._expected(within, worth._WITHIN)
+        return float(density) + prior / 2
+
+    pairs = [(0.3, 0.05), (1.5, 0.7)]
+    one, other = (worth._tried(value, error, person, *pair)[0] for pair in pairs)
+    assert one - other == pytest.approx(direct(*pairs[0]) - direct(*pairs[1]), abs=1e-9)

@@ -38,11 +38,18 @@ Ints = NDArray[np.int64]
 
 #: Worths that are summed over, in prior standard deviations.
 GRID = np.linspace(-4.0, 4.0, 21)
-#: Newton steps an iteration; iterations before the priors over raters move; smallest variances.
-_STEPS, _TURN, _LEAST = 1, 4, 1e-3
-#: Prior of the priors, worth so many raters: sharpness 1.7 as in the simulated team, ties rare.
+#: Iterations before the priors over raters move.
+_TURN = 4
+#: Where the priors start: sharpness, log of nu and the variance of the latter.
+_SHARPNESS, _TIES, _TIES_VARIANCE = 1.7, math.log(0.3), 1.0
+#: Variances of sharpness that are tried, and what is expected over persons and over epochs.
+VARIANCES = np.geomspace(0.01, 4.0, 25)
+_BETWEEN, _WITHIN = 0.25, 0.1
+#: Variance of the pool's sharpness around the start, and the largest sharpness of a rater.
+_POOL, _MOST = 1.0, 10.0
+#: Least information on a rater that is looked at, and the variance that stands for less.
+_LEAST, _UNKNOWN = 0.02, 1e9
 _FAR = 50.0
-_RATERS, _SHARPNESS, _TIES, _VARIANCE = 1.0, 1.7, math.log(0.3), 0.25
 
 
 class Worth(NamedTuple):
@@ -97,7 +104,10 @@ def fit(
     """Fits the model to a tidy table (item, rater, label 0, 1 or 2 for a tie).
 
     Args:
-        votes: at least one; a `weight` column counts a vote more or less.
+        votes: at least one; a `weight` column counts a vote more or less. With a `person` column
+            `rater` names an epoch of a person (a round, or what follows a change): epochs vary
+            around their person, persons around the pool, so that a change shows as soon as votes
+            tell of it and a quiet epoch borrows from the others.
         opinion: item to the score difference (first less second) of something that knew nothing of
             its votes; items it lacks have none.
         tolerance: ends when no sharpness moves more in an iteration.
@@ -116,9 +126,9 @@ def fit(
         items=data.items,
         first=first,
         worth=state.soft @ GRID,
-        liked=state.soft @ _sigmoid(state.mean[0] * GRID),
+        liked=state.soft @ _sigmoid(state.pool * GRID),
         trust=state.trust,
-        pool=float(state.mean[0]),
+        pool=state.pool,
         iterations=iterations,
     )
 
@@ -133,6 +143,7 @@ class _Data(NamedTuple):
     weight: Floats
     table: sparse.csr_array
     opinion: Floats
+    person: Ints | None
 
 
 def _data(votes: pd.DataFrame, opinion: pd.Series | None) -> _Data:
@@ -147,7 +158,13 @@ def _data(votes: pd.DataFrame, opinion: pd.Series | None) -> _Data:
     if opinion is not None:
         x = opinion.reindex(items).fillna(0.0).to_numpy(np.float64)
     table = sparse.csr_array((weight, (item, cell)), shape=(len(items), 3 * len(names)))
-    return _Data([str(name) for name in names], np.asarray(items), item, cell, weight, table, x)
+    person = None
+    if "person" in votes:
+        of_name = votes.drop_duplicates("rater").set_index("rater")["person"].reindex(names)
+        person = np.asarray(pd.factorize(of_name, sort=True)[0], dtype=np.int64)
+    return _Data(
+        [str(name) for name in names], np.asarray(items), item, cell, weight, table, x, person
+    )
 
 
 class _State:
@@ -155,10 +172,11 @@ class _State:
 
     def __init__(self, data: _Data) -> None:
         self.data = data
-        self.sharpness = np.full(len(data.names), _SHARPNESS)
+        self.pool, self.variance = _SHARPNESS, _BETWEEN
+        self.centre = np.full(len(data.names), _SHARPNESS)
+        self.usual = _TIES
+        self.sharpness = self.centre.copy()
         self.ties = np.full(len(data.names), _TIES)
-        self.mean = np.array([_SHARPNESS, _TIES])
-        self.variance = np.array([_VARIANCE, 1.0])
         self.trust = 0.0
         self.soft = self._expect()
 
@@ -209,44 +227,44 @@ class _State:
         data = self.data
         # counts[j, q, l]: expected votes l of rater j on items of worth GRID[q].
         counts = (data.table.T @ self.soft).reshape(-1, 3, len(GRID)).transpose(0, 2, 1)
-        for _ in range(_STEPS):
-            left = self._step(counts)
+        self._step(counts)
+        self.usual = float(self.ties.mean())
         if turn:
-            # The steps take the worths for known; what the votes really tell of a rater is less.
-            left[0] = 1 / (self.information() + 1 / self.variance[0])
-            self._priors(left)
+            self._priors()
         square = float(data.opinion @ data.opinion)
         if square:
             self.trust = float(data.opinion @ (self.soft @ GRID)) / square
 
-    def _step(self, counts: Floats) -> Floats:
-        """One Newton step on both parameters of each rater; [2, raters] posterior variances."""
+    def _step(self, counts: Floats) -> None:
+        """One Newton step on both parameters of each rater."""
         chance, size = self._chances(), counts.sum(axis=2)
         by_s, half = self._scores(), GRID / 2
         tie = chance[:, :, TIE]
         pull = (
-            np.einsum("jql,jql->j", counts, by_s)
-            - (self.sharpness - self.mean[0]) / (self.variance[0])
+            np.einsum("jql,jql->j", counts, by_s) - (self.sharpness - self.centre) / self.variance
         )
         toward = counts[:, :, TIE].sum(axis=1) - (size * tie).sum(axis=1)
-        toward -= (self.ties - self.mean[1]) / self.variance[1]
+        toward -= (self.ties - self.usual) / _TIES_VARIANCE
         lean = chance[:, :, FIRST] - chance[:, :, SECOND]
-        a = (size * half**2 * (1 - tie - lean**2)).sum(axis=1) + 1 / self.variance[0]
-        b = (size * tie * (1 - tie)).sum(axis=1) + 1 / self.variance[1]
+        a = (size * half**2 * (1 - tie - lean**2)).sum(axis=1) + 1 / self.variance
+        b = (size * tie * (1 - tie)).sum(axis=1) + 1 / _TIES_VARIANCE
         c = -(size * half * lean * tie).sum(axis=1)
         det = a * b - c * c
         self.sharpness = self.sharpness + np.clip((b * pull - c * toward) / det, -1.0, 1.0)
         self.ties = self.ties + np.clip((a * toward - c * pull) / det, -1.0, 1.0)
-        return np.stack([b / det, a / det])
 
-    def _priors(self, left: Floats) -> None:
-        """Means and variances over raters, with what is not known of each rater added back."""
-        for k, values in enumerate((self.sharpness, self.ties)):
-            start, spread = ((_SHARPNESS, _VARIANCE), (_TIES, 1.0))[k]
-            size = len(values) + _RATERS
-            self.mean[k] = (values.sum() + _RATERS * start) / size
-            around = ((values - self.mean[k]) ** 2 + left[k]).sum()
-            self.variance[k] = max(_LEAST, (around + _RATERS * spread) / size)
+    def _priors(self) -> None:
+        """Centres and spreads over raters, from what the votes alone say of each (empirical Bayes).
+
+        The steps take the worths for known; what the votes really tell is less, `information`.
+        """
+        told = self.information()
+        known = told > _LEAST
+        error = np.where(known, 1 / np.maximum(told, _LEAST), _UNKNOWN)
+        pulled = np.where(known, (self.sharpness - self.centre) * error / self.variance, 0.0)
+        alone = np.clip(self.sharpness + pulled, -_MOST, _MOST)
+        found = spread(alone, error, self.data.person)
+        self.pool, self.centre, self.variance = found.pool, found.centre, found.within
 
     def _chances(self) -> Floats:
         """[raters, grid, labels] chance of each label."""
@@ -260,6 +278,57 @@ class _State:
         centre = half * (chance[:, :, FIRST] - chance[:, :, SECOND])
         own = np.stack([half, -half, np.zeros(len(GRID))], axis=1)
         return np.asarray(own[None] - centre[:, :, None])
+
+
+class Spread(NamedTuple):
+    """How raters differ: pool, the mean; centre: [raters] where each is expected; within: variance
+    around it."""
+
+    pool: float
+    centre: Floats
+    within: float
+
+
+def spread(value: Floats, error: Floats, person: Ints | None) -> Spread:
+    """Fits how values known up to variances `error` vary: over raters, or, with persons, over
+    persons and around each.
+
+    value = pool + Normal(0, between) of the person + Normal(0, within) of the epoch + error; the
+    variances maximise the marginal likelihood on a grid, with a weak prior on each.
+    """
+    if person is None:
+        each = np.arange(len(value))
+        _, between, pool, _ = max(_tried(value, error, each, b, 0.0) for b in VARIANCES)
+        return Spread(pool, np.full(len(value), pool), between)
+    tried = (_tried(value, error, person, b, w) for b in VARIANCES for w in VARIANCES)
+    _, between, pool, within = max(tried)
+    weight = 1 / (within + error)
+    size = np.bincount(person, weight)
+    mean = np.bincount(person, weight * value) / size
+    middle = (size * mean + pool / between) / (size + 1 / between)
+    return Spread(pool, middle[person], within)
+
+
+def _tried(
+    value: Floats, error: Floats, person: Ints, between: float, within: float
+) -> tuple[float, float, float, float]:
+    """(log of likelihood and prior, between, pool, within) of one pair of variances."""
+    weight = 1 / (within + error)
+    size = np.bincount(person, weight)
+    mean = np.bincount(person, weight * value) / size
+    around = float(np.bincount(person, weight * (value - mean[person]) ** 2).sum())
+    total = between + 1 / size
+    pool = ((mean / total).sum() + _SHARPNESS / _POOL) / ((1 / total).sum() + 1 / _POOL)
+    logs = -around + np.log(weight).sum() - np.log(size).sum()
+    logs -= ((mean - pool) ** 2 / total + np.log(total)).sum()
+    logs -= (pool - _SHARPNESS) ** 2 / _POOL
+    logs += _expected(between, _BETWEEN) + (_expected(within, _WITHIN) if within else 0.0)
+    return float(logs) / 2, between, float(pool), within
+
+
+def _expected(variance: float, scale: float) -> float:
+    """Twice the log of a scaled inverse chi-square density with two degrees of freedom."""
+    return -4 * math.log(variance) - 2 * scale / variance
 
 
 def _accuracy(sharpness: Floats, ties: Floats) -> Floats:
