@@ -68,6 +68,7 @@ class Worth(NamedTuple):
         trust: beta, worth a unit of the opinion; 0 without one.
         pool: mean sharpness.
         iterations: of the fit.
+        soft: [items, grid] posterior over the worths of `GRID`.
     """
 
     raters: list[str]
@@ -82,6 +83,16 @@ class Worth(NamedTuple):
     trust: float
     pool: float
     iterations: int
+    soft: Floats
+
+    def chance(self, item: pd.Series, rater: pd.Series, label: pd.Series) -> Floats:
+        """[votes] how likely these labels are of raters and items that were fitted."""
+        row = pd.Index(self.items).get_indexer(pd.Index(item))
+        who = pd.Index(self.raters).get_indexer(pd.Index(rater))
+        code = np.asarray(label, np.int64)
+        each = _chances(self.sharpness, np.log(self.ties))
+        of_vote = each.transpose(0, 2, 1)[who, code]
+        return np.asarray(np.einsum("vq,vq->v", self.soft[row], of_vote), np.float64)
 
     def interval(self, confidence: float) -> list[Estimate]:
         """Each rater's accuracy with the interval that follows from the error of the sharpness."""
@@ -130,6 +141,7 @@ def fit(
         trust=state.trust,
         pool=state.pool,
         iterations=iterations,
+        soft=state.soft,
     )
 
 
@@ -267,10 +279,7 @@ class _State:
         self.pool, self.centre, self.variance = found.pool, found.centre, found.within
 
     def _chances(self) -> Floats:
-        """[raters, grid, labels] chance of each label."""
-        lean = np.exp(self.sharpness[:, None] * GRID / 2)
-        odds = np.stack([lean, 1 / lean, np.broadcast_to(np.exp(self.ties)[:, None], lean.shape)])
-        return np.asarray((odds / odds.sum(axis=0)).transpose(1, 2, 0))
+        return _chances(self.sharpness, self.ties)
 
     def _scores(self) -> Floats:
         """[raters, grid, labels] derivative of the log chance by the sharpness."""
@@ -329,6 +338,13 @@ def _tried(
 def _expected(variance: float, scale: float) -> float:
     """Twice the log of a scaled inverse chi-square density with two degrees of freedom."""
     return -4 * math.log(variance) - 2 * scale / variance
+
+
+def _chances(sharpness: Floats, ties: Floats) -> Floats:
+    """[raters, grid, labels] chance of each label; `ties` is the log of nu."""
+    lean = np.exp(sharpness[:, None] * GRID / 2)
+    odds = np.stack([lean, 1 / lean, np.broadcast_to(np.exp(ties)[:, None], lean.shape)])
+    return np.asarray((odds / odds.sum(axis=0)).transpose(1, 2, 0))
 
 
 def _accuracy(sharpness: Floats, ties: Floats) -> Floats:
