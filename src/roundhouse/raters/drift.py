@@ -170,7 +170,9 @@ def _gold(now: Evidence, before: Evidence) -> _Gold:
     # A record on check items of another difficulty is carried over in proportion.
     record = np.minimum(old_missed * rate / old_rate, old_votes)
     wrong, right = POOL_WEIGHT * rate + record, POOL_WEIGHT * (1 - rate) + old_votes - record
-    return _Gold(votes, missed, np.stack([wrong, right], axis=1), beta_binomial(votes, wrong, right))
+    return _Gold(
+        votes, missed, np.stack([wrong, right], axis=1), beta_binomial(votes, wrong, right)
+    )
 
 
 def _counts(one: Evidence) -> tuple[Ints, Ints]:

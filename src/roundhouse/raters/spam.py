@@ -36,9 +36,9 @@ from roundhouse.raters.table import SECOND, latest
 Kind = Literal["clear", "unknown", "view", "fixed", "random", "colluding"]
 Floats = NDArray[np.float64]
 
-#: Distance of a share (of first places, of ties) from the pool's that matters: that of a rater who
-#: gives three votes in ten without looking.
-CONSPICUOUS = 0.15
+#: Distance of the share of first places from the pool's that matters: that of a rater who gives
+#: three votes in ten without looking; and the share of ties that does.
+CONSPICUOUS, TIED = 0.15, 0.9
 #: Part of the pool's knowledge (accuracy above chance) that a rater must lack for it to matter.
 LACKING = 0.25
 #: Level of the test for groups in the whole pool, and of naming a group among raters found anyway.
@@ -199,11 +199,13 @@ def _case(
 def _fixed(habit: Habits) -> tuple[float, bool, list[str]]:
     """Chance of such habits (Bonferroni over those known), whether one matters, and the words."""
     place, ties, longest = habit.position, habit.ties, habit.longest
-    known = [one.p for one in (place, ties, longest) if one.known]
+    # Raters differ most of all in how soon they call a tie; only nearly nothing else is odd.
+    tied = ties.known and ties.figure >= TIED
+    known = [one.p for one in (place, longest, *((ties,) if tied else ())) if one.known]
     words = []
     if place.known and abs(place.figure - place.pool) >= CONSPICUOUS:
         words.append(f"the answer shown first in {place.figure:.2f}, usual {place.pool:.2f}")
-    if ties.known and ties.figure - ties.pool >= CONSPICUOUS:
+    if tied:
         words.append(f"a tie in {ties.figure:.2f}, usual {ties.pool:.2f}")
     if longest.known and longest.figure >= 2 * longest.pool:
         words.append(f"{longest.figure:.0f} in a row alike, usual {longest.pool:.0f}")
