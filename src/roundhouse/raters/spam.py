@@ -234,7 +234,9 @@ def _grouped(
     taken = {name for group in found for name in group.members}
     rest = [name for name in suspects if name not in taken]
     if len(rest) >= 2:
-        found += collusion.groups(votes, NAME_P, draws, seed, among=rest)
+        # A name is all that these are for: a loose group of suspects is no excuse for any of them.
+        named = collusion.groups(votes, NAME_P, draws, seed, among=rest)
+        found += [group for group in named if group.closer_than_usual]
     return {name: group for group in found for name in group.members}
 
 
