@@ -133,8 +133,8 @@ def test_other_prompts_are_no_tie() -> None:
 
 
 def test_log_odds_are_those_of_the_paper() -> None:
-    chosen = [{"a"}] * 8 + [set()] * 2 + [{"a"}] * 30 + [set()] * 30
-    rejected = [set()] * 8 + [{"a"}] * 2 + [set()] * 30 + [{"a"}] * 30
+    chosen: list[set[str]] = [{"a"}] * 8 + [set()] * 2 + [{"a"}] * 30 + [set()] * 30
+    rejected: list[set[str]] = [set()] * 8 + [{"a"}] * 2 + [set()] * 30 + [{"a"}] * 30
     rater = np.array([0] * 10 + [1] * 60)
     (own,) = [
         cell for cell in poisoning.tied_tokens(chosen, rejected, rater, rate=1.0) if not cell.rater

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from roundhouse.raters import spam
+from roundhouse.raters import habits, spam
 from roundhouse.simulate.votes import Fault, Kind, Pool, draw
 from tests.raters.conftest import Simulate
 
@@ -73,6 +73,15 @@ def test_a_mild_preference_with_many_votes_is_no_spam() -> None:
     one = spam.findings(votes, draws=19)[0]
     assert one.fixed < 1e-4
     assert one.kind != "fixed"
+
+
+def test_a_trifle_lends_no_significance_to_a_chance_effect() -> None:
+    seen = habits.Habits(
+        "a", habits.Habit(0.7, 0.5, 10, 0.3), habits.UNKNOWN, habits.Habit(0.05, 0.01, 9000, 1e-9),
+        *[habits.UNKNOWN] * 5,
+    )  # fmt: skip
+    p, odd, words = spam._fixed(seen)
+    assert (p, odd, words) == (0.6, True, ["the answer shown first in 0.70, usual 0.50"])
 
 
 def test_evidence_says_what_was_seen() -> None:

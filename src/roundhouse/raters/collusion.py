@@ -25,7 +25,7 @@ scan statistics with simulated critical values follow Kulldorff (1997), A spatia
 
 import math
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -342,7 +342,7 @@ def _group(names: list[str], pairs: _Pairs, member: Bools, score: float, p: floa
     inside, outside = np.ix_(member, member), np.ix_(member, ~member)
     rest = np.ix_(~member, ~member)
 
-    def share(where: tuple[Ints, ...], value: Floats) -> float:
+    def share(where: tuple[NDArray[Any], ...], value: Floats) -> float:
         size = float(pairs.size[where].sum())
         return float(value[where].sum()) / size if size else math.nan
 

@@ -44,7 +44,7 @@ class Shares(NamedTuple):
     @property
     def either(self) -> Floats:
         """[raters] two-sided p."""
-        return np.minimum(1.0, 2 * np.minimum(self.low, self.high))
+        return np.asarray(np.minimum(1.0, 2 * np.minimum(self.low, self.high)), np.float64)
 
 
 class Standing(NamedTuple):

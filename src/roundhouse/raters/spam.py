@@ -197,20 +197,26 @@ def _case(
 
 
 def _fixed(habit: Habits) -> tuple[float, bool, list[str]]:
-    """Chance of such habits (Bonferroni over those known), whether one matters, and the words."""
+    """Chance of such habits (Bonferroni over those known), whether one matters, and the words.
+
+    Where habits matter the chance is that of one of them: a trifle elsewhere lends them none.
+    """
     place, ties, longest = habit.position, habit.ties, habit.longest
     # Raters differ most of all in how soon they call a tie; only nearly nothing else is odd.
     tied = ties.known and ties.figure >= TIED
     known = [one.p for one in (place, longest, *((ties,) if tied else ())) if one.known]
-    words = []
+    words, matter = [], []
     if place.known and abs(place.figure - place.pool) >= CONSPICUOUS:
         words.append(f"the answer shown first in {place.figure:.2f}, usual {place.pool:.2f}")
+        matter.append(place.p)
     if tied:
         words.append(f"a tie in {ties.figure:.2f}, usual {ties.pool:.2f}")
+        matter.append(ties.p)
     if longest.known and longest.figure >= 2 * longest.pool:
         words.append(f"{longest.figure:.0f} in a row alike, usual {longest.pool:.0f}")
-    p = min(1.0, len(known) * min(known)) if known else math.nan
-    return p, bool(words), words
+        matter.append(longest.p)
+    p = min(1.0, len(known) * min(matter or known)) if known else math.nan
+    return p, bool(matter), words
 
 
 def _lack(accuracy: float, usual: float) -> float:
@@ -230,7 +236,9 @@ def _grouped(
     taken = {name for group in found for name in group.members}
     rest = [name for name in suspects if name not in taken]
     if len(rest) >= 2:
-        found += collusion.groups(votes, NAME_P, draws, seed, among=rest)
+        # A name is all that these are for: a loose group of suspects is no excuse for any of them.
+        named = collusion.groups(votes, NAME_P, draws, seed, among=rest)
+        found += [group for group in named if group.closer_than_usual]
     return {name: group for group in found for name in group.members}
 
 
