@@ -125,17 +125,17 @@ def _cells(now: pd.DataFrame, before: pd.DataFrame) -> _Cells:
     item, items = pd.factorize(votes["item"].to_numpy()[kept])
     rater, raters = pd.factorize(votes["rater"].to_numpy()[kept])
     code, cell = np.unique(item * max(1, len(raters)) + rater, return_inverse=True)
-    marks = (
+    anchor, gold = (
         np.asarray(np.bincount(item, votes[name].to_numpy()[kept] > least, len(items)) > 0)
         for name, least in (("anchor", 0), ("gold", -1))
     )
-    sums = (
+    old, new, old_votes, new_votes = (
         np.bincount(cell, values * side, len(code)).astype(np.float64)
         for values in (sign, np.ones(len(sign)))
         for side in (~fresh, fresh)
     )
     row, column = code % max(1, len(raters)), code // max(1, len(raters))
-    return _Cells(row, column, *sums, *marks)
+    return _Cells(row, column, old, new, old_votes, new_votes, anchor, gold)
 
 
 class _Moment(NamedTuple):

@@ -72,8 +72,7 @@ def drifts(
 
     Each rater has one p from both tests, so adjusting those over raters adjusts for the tests too.
     A rater appears where one of the tests can be made: the peers' needs `least` votes with peers
-    now and before, and three such raters; the check items' needs
-    `LEAST_GOLD` now.
+    now and before, and three such raters; the check items' needs `LEAST_GOLD` now.
 
     Args:
         now: votes of the newest round.

@@ -62,7 +62,7 @@ def evidence(votes: pd.DataFrame) -> Evidence:
     Ties, votes on items that nobody else decided, and check items that are not easy are left out.
     A rater who votes on an item again in a later round (an anchor) is no peer of their own.
     """
-    found = _decided(votes)
+    found = decided(votes)
     odds, seen = leave_one_out(found)
     gold = found.gold >= 0
     easy = gold & _easy(found)
@@ -104,7 +104,7 @@ class Decided(NamedTuple):
     gold: Ints
 
 
-def _decided(votes: pd.DataFrame) -> Decided:
+def decided(votes: pd.DataFrame) -> Decided:
     label = votes["label"].to_numpy(np.int64)
     row = np.flatnonzero((label < TIE) & (votes["gold"].to_numpy() < TIE))
     rater, names = pd.factorize(votes["rater"].to_numpy()[row], sort=True)
