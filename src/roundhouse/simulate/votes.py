@@ -182,7 +182,9 @@ def _round(
     return fresh, frame.assign(position=rng.integers(0, 2, len(item)))
 
 
-def _assigned(rng: np.random.Generator, items: Ints, raters: int, each: int) -> tuple[Ints, Ints]:
+def _assigned(
+    rng: np.random.Generator, items: Ints, raters: int, each: int
+) -> tuple[Ints, Ints]:
     who = _drawn(rng, len(items), raters, min(each, raters))
     return np.repeat(items, who.shape[1]), who.ravel()
 
