@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roundhouse.errors import DataError
-from roundhouse.raters import cusum
+from roundhouse.raters import cusum, peers
 from roundhouse.simulate.votes import Fault, Pool, Votes, draw
 
 FULL = Pool(overlap=1.0)
@@ -86,7 +86,7 @@ def test_a_vote_that_nobody_can_check_is_level() -> None:
 
 def test_gains_are_likelihood_ratios_without_a_record() -> None:
     votes = draw(Pool(raters=20, votes=100, overlap=1.0, gold=0, anchors=0), 1, 3).votes
-    found = cusum.evidence(votes)
+    found = peers.evidence(votes)
     gains = cusum.gains(found, np.ones(len(found.row), bool))
     for k in range(0, len(gains), 101):
         share = min(found.expected[k], cusum.MOST)
