@@ -6,8 +6,8 @@ hard the item is. If all raters now turn a share f of their votes, the mean prod
 an old and a new vote and r^2 c^2 between two new ones, with r = 1 - 2 f. Three products on the same
 anchors, before (oo), across (on) and now (nn), therefore tell apart
 
-- **noise**: lambda (oo - on) + (1 - lambda) (on - nn) > 0, with lambda the share of old votes, which
-  is near the best weight: raters are less careful;
+- **noise**: lambda (oo - on) + (1 - lambda) (on - nn) > 0, with lambda the share of old votes,
+  which is near the best weight: raters are less careful;
 - **shift**: (oo + nn) / 2 - on > 0: raters agree as before, but on other answers (a new guideline).
 
 Fresh items that several people saw have the products v before and w now. What anchors do not
@@ -70,9 +70,7 @@ def pool_change(now: pd.DataFrame, before: pd.DataFrame, confidence: float = 0.9
     both = cells.anchor & (old.pairs > 0) & (across.pairs > 0) & (new.pairs > 0)
     count = int(both.sum())
     if count < LEAST:
-        return PoolChange(
-            count, "cannot tell", UNKNOWN, math.nan, math.nan, UNKNOWN, math.nan
-        )  # fmt: skip
+        return PoolChange(count, "cannot tell", UNKNOWN, math.nan, math.nan, UNKNOWN, math.nan)
     size = cells.sums(cells.old_votes), cells.sums(cells.new_votes)
     weight = np.where(both, size[0] * size[1] / np.maximum(size[0] + size[1], 1), 0.0)
     oo, on, nn = (one.mean(weight) for one in (old, across, new))
@@ -114,7 +112,7 @@ class _Cells(NamedTuple):
 
     def sums(self, values: Floats) -> Floats:
         """[items] sums of [cells]."""
-        return np.bincount(self.item, values, len(self.anchor))
+        return np.bincount(self.item, values, len(self.anchor)).astype(np.float64)
 
 
 def _cells(now: pd.DataFrame, before: pd.DataFrame) -> _Cells:
@@ -127,17 +125,17 @@ def _cells(now: pd.DataFrame, before: pd.DataFrame) -> _Cells:
     item, items = pd.factorize(votes["item"].to_numpy()[kept])
     rater, raters = pd.factorize(votes["rater"].to_numpy()[kept])
     code, cell = np.unique(item * max(1, len(raters)) + rater, return_inverse=True)
-    marks = (
-        np.bincount(item, votes[name].to_numpy()[kept] > least, len(items)) > 0
+    anchor, gold = (
+        np.asarray(np.bincount(item, votes[name].to_numpy()[kept] > least, len(items)) > 0)
         for name, least in (("anchor", 0), ("gold", -1))
     )
-    sums = (
-        np.bincount(cell, values * side, len(code))
+    old, new, old_votes, new_votes = (
+        np.bincount(cell, values * side, len(code)).astype(np.float64)
         for values in (sign, np.ones(len(sign)))
         for side in (~fresh, fresh)
     )
     row, column = code % max(1, len(raters)), code // max(1, len(raters))
-    return _Cells(row, column, *sums, *marks)
+    return _Cells(row, column, old, new, old_votes, new_votes, anchor, gold)
 
 
 class _Moment(NamedTuple):
@@ -150,7 +148,7 @@ class _Moment(NamedTuple):
 
 class _Products:
     """Products of two votes of different raters on one item, the first `o`ld or `n`ew, and so the
-    second. pairs, mean_: [items] how many (ordered, if of one side), and their mean."""
+    second. pairs, means: [items] how many (ordered, if of one side), and their mean."""
 
     def __init__(self, cells: _Cells, first: str, second: str) -> None:
         side = {"o": (cells.old, cells.old_votes), "n": (cells.new, cells.new_votes)}
@@ -159,16 +157,16 @@ class _Products:
         self.cells = cells
         self.pairs = cells.sums(size_a * count[1])
         at_least = np.maximum(self.pairs, 1.0)
-        self.mean_ = cells.sums(a * total[1]) / at_least
-        mean = self.mean_[cells.item]
+        self.means = cells.sums(a * total[1]) / at_least
+        mean = self.means[cells.item]
         moved = a * total[1] + b * total[0] - mean * (size_a * count[1] + size_b * count[0])
         self.moved = moved / at_least[cells.item]
 
     def mean(self, weight: Floats) -> _Moment:
         """The mean over items with these weights [items]."""
         weight = weight / weight.sum()
-        value = float((weight * self.mean_).sum())
-        return _Moment(value, weight * (self.mean_ - value), weight[self.cells.item] * self.moved)
+        value = float((weight * self.means).sum())
+        return _Moment(value, weight * (self.means - value), weight[self.cells.item] * self.moved)
 
 
 def _others(cells: _Cells, a: Floats, b: Floats) -> tuple[Floats, Floats]:
@@ -246,11 +244,12 @@ def _harder(
         for one, chosen, size in zip((old, new), seen, sizes, strict=True)
     )
     kept = _kept(fall.value, share)
-    if min(before.value, now.value, kept) <= 0:
+    # How fast the fall grows as r sinks.
+    bend = 2 * share - 1 + 2 * (1 - share) * kept
+    if min(before.value, now.value, kept, bend) <= 0:
         return UNKNOWN, math.nan
     value = now.value / before.value / kept**2
-    # Derivative of log r by the fall.
-    slope = -1 / (kept * abs(1 - 2 * share - 2 * (1 - share) * kept))
+    slope = -1 / (kept * bend)
     moved = _sum((1 / now.value, now), (-1 / before.value, before), (-2 * slope, fall))
     error = _error(moved, cells)
     factor = math.exp(NormalDist().inv_cdf((1 + confidence) / 2) * error)

@@ -27,7 +27,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.peers import Evidence, evidence, excess_flips
+from roundhouse.raters.peers import Evidence, Flips, evidence, excess_flips, joined
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -50,9 +50,9 @@ class Drift(NamedTuple):
     """One rater, this round against before.
 
     peers: votes now that peers tell something of; gold: easy check items now, missed: those of them
-    answered wrongly; p_peers, p_gold: each test alone, one-sided, small for a fall, NaN where it
-    cannot be made; p: both together; q: p adjusted for all raters (Benjamini and Hochberg); flipped:
-    the share of votes turned since before, with its interval, from 0 to 1.
+    answered wrongly (ties count as neither); p_peers, p_gold: each test alone, one-sided, small for
+    a fall, NaN where it cannot be made; p: both together; q: p adjusted for all raters (Benjamini
+    and Hochberg); flipped: the share of votes turned since before, with its interval, from 0 to 1.
     """
 
     peers: int
@@ -72,17 +72,18 @@ def drifts(
 
     Each rater has one p from both tests, so adjusting those over raters adjusts for the tests too.
     A rater appears where one of the tests can be made: the peers' needs `least` votes with peers
-    now and before, and three such raters; the check items' needs
-    `LEAST_GOLD` now. Rounds of both tables
-    must differ, or the later copy of a repeated vote counts.
+    now and before, and three such raters; the check items' needs `LEAST_GOLD` now.
 
     Args:
         now: votes of the newest round.
         before: votes of the rounds it is compared with.
         least: votes with peers, on both sides.
         confidence: of the interval of `flipped`.
+
+    Raises:
+        DataError: a round of `now` is not after all of `before`.
     """
-    found = evidence(pd.concat([before, now], ignore_index=True))
+    found = evidence(joined(now, before))
     fresh = found.row >= len(before)
     peers = _peers(found.only(fresh & ~found.gold), found.only(~fresh & ~found.gold), least)
     gold = _gold(found.only(fresh & found.gold), found.only(~fresh & found.gold))
@@ -135,35 +136,46 @@ class _Gold(NamedTuple):
     chance: Floats
 
 
-def _peers(now: Evidence, before: Evidence, least: int) -> _Peers:
-    size = np.bincount(now.rater, minlength=len(now.raters))
-    old_size = np.bincount(before.rater, minlength=len(now.raters))
-    fresh, old = excess_flips(now, DESIGN), excess_flips(before, DESIGN)
-    known = (size >= least) & (old_size >= least) & np.isfinite(fresh.share + old.share)
-    excess, error = np.full(len(size), math.nan), np.full(len(size), math.inf)
-    if known.sum() >= 3:
-        record, noise = old.share[known], old.variance[known]
-        middle = np.median(record)
-        between = _between(record - middle, noise)
-        kept = between / (between + noise)
-        moved = fresh.share[known] - middle - kept * (record - middle)
-        excess[known] = moved - np.median(moved)
-        error[known] = np.sqrt(fresh.variance[known] + kept * noise)
-    return _Peers(size, excess, error, excess / error)
+def records(before: Evidence) -> Flips:
+    """[raters] excess flips in the past, about the median rater and shrunk towards it, with the
+    variance that is left; 0 and the variance between raters where there is no past."""
+    old = excess_flips(before, DESIGN)
+    known = np.isfinite(old.share)
+    share, left = np.zeros(len(known)), np.full(len(known), SPREAD**2)
+    if known.any():
+        noise = old.variance[known]
+        distance = old.share[known] - np.median(old.share[known])
+        between = _between(distance, noise)
+        share[known] = distance * between / (between + noise)
+        left[known] = noise * between / (between + noise)
+    return Flips(share, left)
 
 
 def _between(distance: Floats, noise: Floats) -> float:
     """Variance of excess flips between raters, by moments, with `SPREAD` as a prior."""
     moment = float((distance**2 - noise).sum())
     raised = (SPREAD_WEIGHT * SPREAD**2 + moment) / (SPREAD_WEIGHT + len(distance))
-    return min(max(raised, 0.0), 4 * SPREAD**2)
+    return min(max(raised, 1e-6), 4 * SPREAD**2)
+
+
+def _peers(now: Evidence, before: Evidence, least: int) -> _Peers:
+    size = np.bincount(now.rater, minlength=len(now.raters))
+    old_size = np.bincount(before.rater, minlength=len(now.raters))
+    fresh, past = excess_flips(now, DESIGN), records(before)
+    known = (size >= least) & (old_size >= least) & np.isfinite(fresh.share)
+    excess, error = np.full(len(size), math.nan), np.full(len(size), math.inf)
+    if known.sum() >= 3:
+        moved = fresh.share[known] - past.share[known]
+        excess[known] = moved - np.median(moved)
+        error[known] = np.sqrt(fresh.variance[known] + past.variance[known])
+    return _Peers(size, excess, error, excess / error)
 
 
 def _gold(now: Evidence, before: Evidence) -> _Gold:
-    votes, missed = _counts(now)
+    votes, missed = counts(now)
     tested = votes >= LEAST_GOLD
     votes, missed = votes * tested, missed * tested
-    old_votes, old_missed = _counts(before)
+    old_votes, old_missed = counts(before)
     # One mistake and one right answer more than the rest gave: no rest is faultless for certain.
     rate = (missed.sum() - missed + 1) / (votes.sum() - votes + 2)
     old_rate = (old_missed.sum() - old_missed + 1) / (old_votes.sum() - old_votes + 2)
@@ -175,7 +187,7 @@ def _gold(now: Evidence, before: Evidence) -> _Gold:
     )
 
 
-def _counts(one: Evidence) -> tuple[Ints, Ints]:
+def counts(one: Evidence) -> tuple[Ints, Ints]:
     """[raters] votes, and how many of them do not agree."""
     votes = np.bincount(one.rater, minlength=len(one.raters))
     return votes, np.bincount(one.rater[~one.agree], minlength=len(one.raters))

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from roundhouse.errors import DataError
 from roundhouse.raters.table import TIE
 
 Floats = NDArray[np.float64]
@@ -61,7 +62,7 @@ def evidence(votes: pd.DataFrame) -> Evidence:
     Ties, votes on items that nobody else decided, and check items that are not easy are left out.
     A rater who votes on an item again in a later round (an anchor) is no peer of their own.
     """
-    found = _decided(votes)
+    found = decided(votes)
     odds, seen = leave_one_out(found)
     gold = found.gold >= 0
     easy = gold & _easy(found)
@@ -74,6 +75,20 @@ def evidence(votes: pd.DataFrame) -> Evidence:
     expected = _expected(period * (GOLD + 1) + stratum[kept], rater, agree, size)
     one = Evidence(found.row[kept], found.raters, rater, period, gold[kept], agree, expected)
     return one._replace(expected=_centred(one))
+
+
+def joined(now: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Both tables as one, `before` first.
+
+    Raises:
+        DataError: a round of `now` is not after all of `before`.
+    """
+    if len(now) and len(before) and now["round"].min() <= before["round"].max():
+        raise DataError(
+            f"ratings table: round {now['round'].min()} is compared with round "
+            f"{before['round'].max()}; give later rounds as `now`, earlier ones as `before`"
+        )
+    return pd.concat([part for part in (before, now) if len(part)] or [now], ignore_index=True)
 
 
 class Decided(NamedTuple):
@@ -89,12 +104,12 @@ class Decided(NamedTuple):
     gold: Ints
 
 
-def _decided(votes: pd.DataFrame) -> Decided:
+def decided(votes: pd.DataFrame) -> Decided:
     label = votes["label"].to_numpy(np.int64)
-    row = np.flatnonzero(label < TIE)
+    row = np.flatnonzero((label < TIE) & (votes["gold"].to_numpy() < TIE))
     rater, names = pd.factorize(votes["rater"].to_numpy()[row], sort=True)
     item, items = pd.factorize(votes["item"].to_numpy()[row])
-    period, rounds = pd.factorize(votes["round"].to_numpy()[row], sort=True)
+    period, _ = pd.factorize(votes["round"].to_numpy()[row], sort=True)
     code = (period * len(items) + item) * max(1, len(names)) + rater
     _, last = np.unique(code[::-1], return_index=True)
     kept = np.sort(len(code) - 1 - last)
@@ -147,7 +162,7 @@ def _expected(stratum: Ints, rater: Ints, agree: Bools, raters: int) -> Floats:
     cell = code * max(1, raters) + rater
     size = np.bincount(code)[code] - np.bincount(cell)[cell]
     hits = np.bincount(code, agree)[code] - np.bincount(cell, agree)[cell]
-    return np.clip((hits + 1) / (size + 2), LEAST, MOST)
+    return np.asarray(np.clip((hits + 1) / (size + 2), LEAST, MOST), np.float64)
 
 
 def _centred(one: Evidence) -> Floats:
