@@ -7,7 +7,7 @@ import krippendorff
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -52,6 +52,7 @@ def brute(votes: pd.DataFrame, drawn: dict[str, float]) -> tuple[float, float, f
     return equal / total, alpha, (chance_equal / chance_total - luck) / (1 - luck)
 
 
+@settings(deadline=None)
 @given(VOTES, st.lists(st.integers(0, 3), min_size=5, max_size=5))
 def test_a_draw_equals_a_loop_over_vote_pairs(
     found: dict[tuple[int, str], int], times: list[int]
@@ -66,6 +67,7 @@ def test_a_draw_equals_a_loop_over_vote_pairs(
         assert drawn.ac1[0] == pytest.approx(expected[2], abs=1e-9)
 
 
+@settings(deadline=None)
 @given(VOTES)
 def test_everybody_once_gives_the_figures_of_agreement(found: dict[tuple[int, str], int]) -> None:
     votes = frame(found)
@@ -77,6 +79,7 @@ def test_everybody_once_gives_the_figures_of_agreement(found: dict[tuple[int, st
         assert once.ac1[0] == pytest.approx(agreement.ac1(rows), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(VOTES, st.lists(st.booleans(), min_size=5, max_size=5))
 def test_raters_drawn_once_or_never_are_a_smaller_table(
     found: dict[tuple[int, str], int], kept: list[bool]

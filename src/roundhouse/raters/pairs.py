@@ -101,6 +101,39 @@ def rater_pairs(
     return RaterPairs([str(name) for name in names], first, second, sums, shares)
 
 
+def item_sums(
+    pairs: RaterPairs, votes: pd.DataFrame, weights: pd.DataFrame
+) -> tuple[Floats, Floats]:
+    """Vote pairs again, each counting by numbers of its item.
+
+    Args:
+        pairs: `rater_pairs` of the same votes.
+        votes: columns item, rater, label.
+        weights: [items, columns], index: items.
+
+    Returns:
+        [pairs, columns] sums over equal vote pairs, and over all of them.
+    """
+    rater = pd.Categorical(votes["rater"], categories=pairs.raters).codes.astype(np.int64)
+    item, items = pd.factorize(votes["item"])
+    many = np.bincount(item, minlength=len(items))
+    label = votes["label"].to_numpy(np.int64)
+    # The item's code takes the place of its weight: exact for any number of items.
+    data = _Sorted.of(item.astype(np.int64), rater, label, many, np.arange(float(len(items))))
+    columns = weights.reindex(items).to_numpy(float).T
+    size = len(pairs.raters)
+    known = pairs.first * size + pairs.second
+    equal, total = np.zeros((2, len(columns), len(known)))
+    for left, right in _meetings(data):
+        at = np.searchsorted(known, _keys(data, left, right, size))
+        on, same = data.weight[left].astype(np.int64), data.label[left] == data.label[right]
+        for k, column in enumerate(columns):
+            values = column[on]
+            total[k] += np.bincount(at, values, minlength=len(known))
+            equal[k] += np.bincount(at[same], values[same], minlength=len(known))
+    return equal.T, total.T
+
+
 def draw_raters(raters: int, draws: int, seed: int) -> Floats:
     """[draws, raters] how often each rater is drawn, `raters` with replacement a draw."""
     generator = np.random.default_rng(seed)
@@ -187,14 +220,16 @@ def _meetings(data: _Sorted) -> Iterator[tuple[Ints, Ints]]:
             found = []
 
 
+def _keys(data: _Sorted, left: Ints, right: Ints, raters: int) -> Ints:
+    one, other = data.rater[left], data.rater[right]
+    return np.asarray(np.minimum(one, other) * raters + np.maximum(one, other), np.int64)
+
+
 def _reduced(
     data: _Sorted, left: Ints, right: Ints, raters: int, labels: int
 ) -> tuple[Ints, Floats]:
     """([distinct] keys of rater pairs, [distinct, columns] sums) of one chunk of vote pairs."""
-    one, other = data.rater[left], data.rater[right]
-    key, code = np.unique(
-        np.minimum(one, other) * raters + np.maximum(one, other), return_inverse=True
-    )
+    key, code = np.unique(_keys(data, left, right, raters), return_inverse=True)
     weight, many = data.weight[left], data.many[left]
     said, answered = data.label[left], data.label[right]
     equal = said == answered
