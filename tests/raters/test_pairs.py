@@ -137,6 +137,31 @@ def test_draws_give_as_many_raters_as_there_are_and_repeat_with_the_seed() -> No
     assert pairs.draw_raters(0, 3, 1).shape == (3, 0)
 
 
+def test_noise_is_the_variance_of_agreement_by_votes_alone() -> None:
+    """Independent vote pairs, one an item: the variance of a share, within its rounding."""
+    generator = np.random.default_rng(6)
+    item = np.repeat(np.arange(4000), 2)
+    rater = np.argsort(generator.random((4000, 40)), axis=1)[:, :2].ravel()
+    label = generator.integers(0, 2, 8000)
+    votes = pd.DataFrame({"item": item, "rater": [f"r{k:02d}" for k in rater], "label": label})
+    found = pairs.noise(pairs.rater_pairs(votes))
+    assert found.agreement[0] == pytest.approx(0.25 / 4000, rel=0.1)
+    # Two labels used alike: alpha is near 2 A - 1, and so is AC1.
+    assert found.alpha[0] == pytest.approx(4 * found.agreement[0], rel=0.05)
+    assert found.ac1[0] == pytest.approx(4 * found.agreement[0], rel=0.05)
+
+
+def test_narrowed_draws_keep_their_middle_and_never_fall_below_the_votes() -> None:
+    drawn = 0.7 + np.array([-3.0, -1.0, 1.0, 3.0]) / 100
+    spread = float(np.var(drawn))
+    for votes, wanted in ((0.0, spread), (spread / 4, spread / 2), (spread / 2.5, spread / 2.5)):
+        found = pairs.narrowed(0.7, drawn, votes)
+        assert np.var(found) == pytest.approx(wanted)
+        assert found.mean() == pytest.approx(0.7)
+    assert pairs.narrowed(0.7, drawn, 9.0) == pytest.approx(drawn)
+    assert np.isnan(pairs.narrowed(0.7, np.full(3, np.nan), 0.1)).all()
+
+
 def test_nobody_met_nothing_known() -> None:
     alone = pairs.rater_pairs(frame({(0, "a"): 0, (1, "b"): 1}))
     assert len(alone.first) == 0

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from roundhouse.raters import pairs, table, taste
+from roundhouse.raters import table, taste
 from roundhouse.simulate.votes import Fault, Pool, draw
 
 Floats = NDArray[np.float64]

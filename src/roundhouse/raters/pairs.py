@@ -13,15 +13,20 @@ What is approximate. Alpha and AC1 weigh a vote pair by the number m of votes on
 1 / (m - 1) and 2 / (m (m - 1)). In a draw m would change; it is kept as it was. Percent agreement
 knows no such weight and is exact.
 
-How wide. Pairs w_i w_j carry the noise of single votes threefold (E[w_i^2 w_j^2] - 1 = 3), and the
-differences between raters once: the interval is about right where raters differ and too wide, by up
-to sqrt(3), where they do not. With up to four votes on an item it covers the choice of items too.
+How wide. Products w_i w_j carry the differences between raters once and the noise of single votes
+threefold (E[w_i^2 w_j^2] - 1 = 3; Owen 2007). `narrowed` takes the excess out: the deviations of
+the draws are scaled to the variance that pairs sharing a rater explain (Aronow, Samii and Assenova
+2015), never below that of the votes alone. Vote pairs of one item all share a rater where three or
+fewer voted on it, so that the choice of items is then covered too; on items with more it is not.
+Pools of some 20 raters are a little short of it: 90 % intervals covered 0.85, with 40 raters 0.90.
 
 Sources: Owen (2007), The pigeonhole bootstrap; Owen and Eckles (2012), Bootstrapping data arrays of
-arbitrary order; Snijders and Borgatti (1999), Non-parametric standard errors and tests for network
+arbitrary order; Aronow, Samii and Assenova (2015), Cluster-robust variance estimation for dyadic
+data; Snijders and Borgatti (1999), Non-parametric standard errors and tests for network
 statistics (own pairs of a repeated node). Alpha and AC1 as in `agreement`.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -169,8 +174,43 @@ def figures(pairs: RaterPairs, weights: Floats | None = None) -> Draws:
     if weights is None:
         weights = np.ones((1, len(pairs.raters)))
     sums = weighted(pairs.first, pairs.second, pairs.sums, weights)
+    return _figures(sums, weights @ pairs.use)
+
+
+def noise(pairs: RaterPairs) -> Draws:
+    """[1] variance of each figure by the votes of each two raters alone, others being as they are.
+
+    The sum over pairs of raters of the square of what the pair moves the figure by (its linear
+    part, from differences of the figure at both sides of the sums).
+    """
+    columns = pairs.sums.shape[1]
+    total, use = pairs.sums.sum(axis=0), pairs.use.sum(axis=0)
+    step = 1e-4 * max(1.0, float(total.max(initial=0.0)))
+    around = total + step * np.concatenate([np.eye(columns), -np.eye(columns)])
+    sides = _figures(around, np.tile(use, (2 * columns, 1)))
+    slopes = np.stack([(one[:columns] - one[columns:]) / (2 * step) for one in sides], axis=1)
+    variance = ((pairs.sums @ slopes) ** 2).sum(axis=0)
+    return Draws(*(variance[k : k + 1] for k in range(3)))
+
+
+def narrowed(value: float, drawn: Floats, votes: float) -> Floats:
+    """Draws of raters with the noise of votes counted once.
+
+    Args:
+        value: the figure with everybody drawn once.
+        drawn: [draws] the figure at each draw.
+        votes: the figure's variance by the votes alone (`noise`).
+    """
+    spread = float(np.nanvar(drawn)) if np.isfinite(drawn).any() else 0.0
+    if not spread > 0:
+        return drawn
+    wanted = min(spread, max(spread - 2 * votes, votes))
+    return np.asarray(value + math.sqrt(wanted / spread) * (drawn - value))
+
+
+def _figures(sums: Floats, use: Floats) -> Draws:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return Draws(sums[:, EQUAL] / sums[:, TOTAL], _alpha(sums), _ac1(sums, weights @ pairs.use))
+        return Draws(sums[:, EQUAL] / sums[:, TOTAL], _alpha(sums), _ac1(sums, use))
 
 
 def _alpha(sums: Floats) -> Floats:
