@@ -6,7 +6,8 @@
 
 table       the one door: canonical feedback rows, or a frame made by hand, to the tidy table
 agreement   Krippendorff's alpha, percent agreement, Gwet's AC1, the ceiling they put on a model
-pairs       votes as pairs of raters, so that raters can be redrawn
+pairs       votes as pairs of raters
+bootstrap   raters redrawn
 breakdown   all figures with intervals over items and over raters, by domain, region, round
 binomial    exact tails and intervals of a share
 taste       pairs of raters against what their skills and items predict

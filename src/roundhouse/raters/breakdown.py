@@ -1,7 +1,7 @@
 """Agreement, alpha and AC1 with intervals over items and over raters, whole or by a column.
 
 An interval over items says how the figure would move with other items and the same raters; one over
-raters, with other raters (`pairs` says how they are redrawn).
+raters, with other raters (`bootstrap` says how they are redrawn).
 """
 
 from typing import NamedTuple
@@ -10,7 +10,8 @@ import pandas as pd
 
 from roundhouse.raters import agreement
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
-from roundhouse.raters.pairs import RaterPairs, draw_raters, figures, narrowed, noise, rater_pairs
+from roundhouse.raters.bootstrap import draw_raters, figures, narrowed, noise
+from roundhouse.raters.pairs import RaterPairs, rater_pairs
 from roundhouse.raters.table import latest
 
 #: Fewer raters than this are too few to redraw: no interval over raters.

@@ -3,7 +3,7 @@
 Versions are known change points: nothing is searched for. Agreement under one version is set
 against that under the version before it, in the order of first use. The interval redraws raters,
 the same ones on both sides: a rater who agrees more than others does so before and after, and is
-counted as one person (`pairs` says what a draw means and how wide it makes the interval).
+counted as one person (`bootstrap` says what a draw means and how wide it makes the interval).
 
 Other items may be harder or easier. Where items were rated under both versions (anchors), the
 difference is also given on those alone, each item weighing the same on both sides, as in Mantel and
@@ -19,8 +19,9 @@ import pandas as pd
 
 from roundhouse.raters import agreement
 from roundhouse.raters.agreement import UNKNOWN, Estimate, Floats
+from roundhouse.raters.bootstrap import draw_raters, figures, narrowed, noise
 from roundhouse.raters.breakdown import LEAST_RATERS
-from roundhouse.raters.pairs import RaterPairs, draw_raters, figures, narrowed, noise, rater_pairs
+from roundhouse.raters.pairs import RaterPairs, rater_pairs
 from roundhouse.raters.table import latest
 
 #: Fewer items than this under both versions give no difference on the same items.

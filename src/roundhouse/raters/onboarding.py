@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from roundhouse.raters import agreement
 from roundhouse.raters.agreement import UNKNOWN, Estimate
+from roundhouse.raters.bootstrap import draw_raters
 from roundhouse.raters.breakdown import LEAST_RATERS
-from roundhouse.raters.pairs import draw_raters
 from roundhouse.raters.table import TIE, latest
 
 Floats = NDArray[np.float64]
@@ -127,7 +127,8 @@ def _told(votes: pd.DataFrame, established: int) -> pd.DataFrame:
     others[np.arange(len(label)), label] -= settled
     ahead = others[:, 0] != others[:, 1]
     told: pd.DataFrame = votes.assign(agree=others.argmax(axis=1) == label, gold=votes["gold"] >= 0)
-    return told.loc[(others.sum(axis=1) >= 2) & ahead]
+    kept: pd.DataFrame = told.loc[(others.sum(axis=1) >= 2) & ahead]
+    return kept
 
 
 def _counted(told: pd.DataFrame, bins: int) -> _Counts:
@@ -138,9 +139,9 @@ def _counted(told: pd.DataFrame, bins: int) -> _Counts:
     code = rater * (bins or 1) + (told["bin"].to_numpy() if bins else 0)
     code = code * kinds + told["kind"].to_numpy()
     size = int(np.prod(shape))
-    agree: Floats = np.bincount(code, told["agree"].to_numpy(float), minlength=size)
-    votes: Floats = np.bincount(code, minlength=size).astype(np.float64)
-    return _Counts(np.asarray(agree.reshape(shape), np.float64), votes.reshape(shape))
+    agree = np.bincount(code, told["agree"].to_numpy(float), minlength=size)
+    votes = np.bincount(code, minlength=size).astype(np.float64)
+    return _Counts(agree.reshape(shape).astype(np.float64), votes.reshape(shape))
 
 
 def _steps(

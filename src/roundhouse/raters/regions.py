@@ -35,8 +35,9 @@ from roundhouse.errors import DataError
 from roundhouse.raters import agreement, taste
 from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.binomial import at_most, exact_interval
+from roundhouse.raters.bootstrap import weighted
 from roundhouse.raters.breakdown import LEAST_RATERS
-from roundhouse.raters.pairs import EQUAL, TOTAL, weighted
+from roundhouse.raters.pairs import EQUAL, TOTAL
 from roundhouse.raters.taste import Meetings
 
 Floats = NDArray[np.float64]

@@ -18,15 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roundhouse.raters.pairs import (
-    EQUAL,
-    TOTAL,
-    RaterPairs,
-    draw_raters,
-    item_sums,
-    rater_pairs,
-    weighted,
-)
+from roundhouse.raters.bootstrap import draw_raters, weighted
+from roundhouse.raters.pairs import EQUAL, TOTAL, RaterPairs, item_sums, rater_pairs
 from roundhouse.raters.table import TIE, latest
 
 Floats = NDArray[np.float64]
