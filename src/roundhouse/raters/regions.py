@@ -58,8 +58,10 @@ class RegionTaste(NamedTuple):
         within, between: share of equal vote pairs inside the region, and with the others; NaN
             where there are none.
         effect: agreement lost between the region and the others: how much less they agree with
-            each other than both do inside, on the same items; 0 where taste is the same. With an
-            interval over raters; unknown where either side has fewer than `LEAST_RATERS`.
+            each other than both do inside, on the same items; near 0 where taste is the same (about
+            0.01 where one side guesses in 30 % of its votes, which p allows for and this does not).
+            With an interval over raters, up to sqrt(3) too wide (`bootstrap`); unknown where either
+            side has fewer than `LEAST_RATERS`.
         p: corrected for the number of regions; NaN where the region is not tested.
     """
 
