@@ -1,107 +1,15 @@
-"""Pairs of raters against a loop over votes, and the bootstrap over raters against one by hand."""
+"""Votes reduced to pairs of raters: sums, weights, chunks."""
 
-import math
-from itertools import combinations
-
-import krippendorff
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from roundhouse.raters import agreement, pairs
-
-Floats = NDArray[np.float64]
-
-VOTES = st.dictionaries(
-    st.tuples(st.integers(0, 7), st.sampled_from("abcde")), st.integers(0, 2), min_size=2
-)
+from roundhouse.raters import bootstrap, pairs
 
 
 def frame(votes: dict[tuple[int, str], int]) -> pd.DataFrame:
     rows = [(item, rater, label) for (item, rater), label in votes.items()]
     return pd.DataFrame(rows, columns=["item", "rater", "label"])
-
-
-def brute(votes: pd.DataFrame, drawn: dict[str, float]) -> tuple[float, float, float]:
-    """The three figures of one draw, by a loop over all vote pairs of each item."""
-    equal = total = same = weight = chance_equal = chance_total = 0.0
-    marginal, use = np.zeros(3), np.zeros(3)
-    for _, on_item in votes.groupby("item"):
-        many = len(on_item)
-        for rater, label in zip(on_item["rater"], on_item["label"], strict=True):
-            use[label] += drawn[rater] / many
-        cast = list(zip(on_item["rater"], on_item["label"], strict=True))
-        for (one, said), (other, answered) in combinations(cast, 2):
-            times = drawn[one] * drawn[other]
-            hit = float(said == answered)
-            equal, total = equal + times * hit, total + times
-            same, weight = same + 2 * times * hit / (many - 1), weight + 2 * times / (many - 1)
-            chance_equal += 2 * times * hit / (many * (many - 1))
-            chance_total += 2 * times / (many * (many - 1))
-            marginal[said] += times / (many - 1)
-            marginal[answered] += times / (many - 1)
-    by_chance = weight**2 - (marginal**2).sum()
-    if not total or not by_chance:
-        return (equal / total if total else math.nan), math.nan, math.nan
-    alpha = 1 - (1 - same / weight) / (by_chance / (weight * (weight - 1)))
-    share = use / use.sum()
-    luck = (share * (1 - share)).sum() / 2
-    return equal / total, alpha, (chance_equal / chance_total - luck) / (1 - luck)
-
-
-@given(VOTES, st.lists(st.integers(0, 3), min_size=5, max_size=5))
-def test_a_draw_equals_a_loop_over_vote_pairs(
-    found: dict[tuple[int, str], int], times: list[int]
-) -> None:
-    votes = frame(found)
-    reduced = pairs.rater_pairs(votes, 3, list("abcde"))
-    drawn = pairs.figures(reduced, np.array([times], dtype=float))
-    expected = brute(votes, dict(zip("abcde", map(float, times), strict=True)))
-    assert drawn.agreement[0] == pytest.approx(expected[0], nan_ok=True)
-    if math.isfinite(expected[1]):
-        assert drawn.alpha[0] == pytest.approx(expected[1], abs=1e-9)
-        assert drawn.ac1[0] == pytest.approx(expected[2], abs=1e-9)
-
-
-@given(VOTES)
-def test_everybody_once_gives_the_figures_of_agreement(found: dict[tuple[int, str], int]) -> None:
-    votes = frame(found)
-    rows, reduced = agreement.from_table(votes, 3), pairs.rater_pairs(votes, 3)
-    once = pairs.figures(reduced)
-    assert once.agreement[0] == pytest.approx(agreement.agreement(rows), nan_ok=True)
-    assert once.alpha[0] == pytest.approx(agreement.alpha(rows), nan_ok=True, abs=1e-9)
-    if math.isfinite(agreement.ac1(rows)) and len(reduced.first):
-        assert once.ac1[0] == pytest.approx(agreement.ac1(rows), abs=1e-9)
-
-
-@given(VOTES, st.lists(st.booleans(), min_size=5, max_size=5))
-def test_raters_drawn_once_or_never_are_a_smaller_table(
-    found: dict[tuple[int, str], int], kept: list[bool]
-) -> None:
-    """Percent agreement is exact: it equals that of a table without the raters left out."""
-    votes = frame(found)
-    reduced = pairs.rater_pairs(votes, 3, list("abcde"))
-    drawn = pairs.figures(reduced, np.array([kept], dtype=float)).agreement[0]
-    left = votes[
-        votes["rater"].isin([name for name, one in zip("abcde", kept, strict=True) if one])
-    ]
-    rows = agreement.from_table(left, 3)
-    assert drawn == pytest.approx(agreement.agreement(rows), nan_ok=True)
-
-
-def test_alpha_equals_the_krippendorff_package_on_a_table_with_gaps() -> None:
-    generator = np.random.default_rng(4)
-    answers = generator.integers(0, 3, (6, 40)).astype(float)
-    answers[generator.random((6, 40)) < 0.4] = np.nan
-    rater, item = np.nonzero(~np.isnan(answers))
-    votes = pd.DataFrame(
-        {"item": item, "rater": rater.astype(str), "label": answers[rater, item].astype(int)}
-    )
-    expected = krippendorff.alpha(answers, level_of_measurement="nominal")
-    assert pairs.figures(pairs.rater_pairs(votes, 3)).alpha[0] == pytest.approx(expected)
 
 
 def test_chunks_of_vote_pairs_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,21 +30,32 @@ def test_chunks_of_vote_pairs_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_weights_of_items_count_their_pairs() -> None:
     votes = frame({(0, "a"): 0, (0, "b"): 0, (1, "a"): 0, (1, "b"): 1})
     heavy = pairs.rater_pairs(votes, weight=pd.Series({0: 3.0, 1: 1.0}))
-    assert pairs.figures(heavy).agreement[0] == pytest.approx(0.75)
+    assert bootstrap.figures(heavy).agreement[0] == pytest.approx(0.75)
 
 
-def test_draws_give_as_many_raters_as_there_are_and_repeat_with_the_seed() -> None:
-    drawn = pairs.draw_raters(20, 400, 1)
-    assert (drawn.sum(axis=1) == 20).all()
-    assert drawn.mean(axis=0) == pytest.approx(np.ones(20), abs=0.2)
-    assert (drawn == pairs.draw_raters(20, 400, 1)).all()
-    assert (drawn != pairs.draw_raters(20, 400, 2)).any()
-    assert pairs.draw_raters(0, 3, 1).shape == (3, 0)
+def test_sums_by_numbers_of_the_item_equal_those_of_its_weight() -> None:
+    """`item_sums` of some numbers is `rater_pairs` weighed by them."""
+    generator = np.random.default_rng(3)
+    item = np.repeat(np.arange(60), 4)
+    rater = np.argsort(generator.random((60, 9)), axis=1)[:, :4].ravel().astype(str)
+    votes = pd.DataFrame({"item": item, "rater": rater, "label": generator.integers(0, 2, 240)})
+    numbers = pd.DataFrame({"u": generator.random(60), "v": generator.random(60)})
+    equal, total = pairs.item_sums(pairs.rater_pairs(votes), votes, numbers)
+    for column, name in enumerate("uv"):
+        weighed = pairs.rater_pairs(votes, weight=numbers[name])
+        assert equal[:, column] == pytest.approx(weighed.sums[:, pairs.EQUAL])
+        assert total[:, column] == pytest.approx(weighed.sums[:, pairs.TOTAL])
 
 
-def test_nobody_met_nothing_known() -> None:
-    alone = pairs.rater_pairs(frame({(0, "a"): 0, (1, "b"): 1}))
-    assert len(alone.first) == 0
-    assert np.isnan(pairs.figures(alone).agreement).all()
-    nothing = pairs.rater_pairs(frame({}))
-    assert np.isnan(pairs.figures(nothing).alpha).all()
+def test_each_two_raters_stand_once_with_their_vote_pairs() -> None:
+    votes = frame({(0, "b"): 0, (0, "a"): 0, (1, "a"): 0, (1, "b"): 1, (1, "c"): 1, (2, "c"): 0})
+    found = pairs.rater_pairs(votes)
+    assert found.raters == ["a", "b", "c"]
+    assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+    ]
+    assert found.sums[:, pairs.EQUAL].tolist() == [1, 0, 1]
+    assert found.sums[:, pairs.TOTAL].tolist() == [2, 1, 1]
+    assert found.use.sum() == pytest.approx(3), "every item weighs one"

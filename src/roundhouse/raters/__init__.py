@@ -9,10 +9,14 @@ The table
     table       the one door: canonical feedback rows, or a frame made by hand, to the tidy table
 Do they agree?
     agreement   Krippendorff's alpha, percent agreement, Gwet's AC1, the ceiling they put on a model
-    pairs       votes as pairs of raters: intervals over raters
+    pairs       votes as pairs of raters
+    bootstrap   raters drawn again: intervals that hold for raters like these
     breakdown   agreement by domain, region, guideline or round
-    guidelines  what a new guideline changed; how newcomers come up to the pool
+    guidelines  what a new guideline changed
+    onboarding  how newcomers come up to the pool
+    taste       how far two raters agree beyond their skills
     regions     does a region differ in taste; is one missing
+    binomial    exact tails and intervals of a share
 Who can be trusted with what?
     worth       how sharply each rater sees, how much better one answer is; items differ
     reliability Dawid and Skene's model, in which they do not

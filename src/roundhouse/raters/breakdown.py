@@ -1,7 +1,7 @@
 """Agreement, alpha and AC1 with intervals over items and over raters, whole or by a column.
 
 An interval over items says how the figure would move with other items and the same raters; one over
-raters, with other raters (`pairs` says how they are redrawn).
+raters, with other raters (`bootstrap` says how they are redrawn).
 """
 
 from typing import NamedTuple
@@ -10,7 +10,8 @@ import pandas as pd
 
 from roundhouse.raters import agreement
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
-from roundhouse.raters.pairs import RaterPairs, draw_raters, figures, rater_pairs
+from roundhouse.raters.bootstrap import draw_raters, figures, narrowed, noise
+from roundhouse.raters.pairs import RaterPairs, rater_pairs
 from roundhouse.raters.table import latest
 
 #: Fewer raters than this are too few to redraw: no interval over raters.
@@ -109,7 +110,7 @@ def rater_intervals(
     value = figures(pairs)
     drawn = figures(pairs, draw_raters(len(pairs.raters), draws, seed))
     one, two, three = (
-        agreement.interval(float(at[0]), over, confidence)
-        for at, over in zip(value, drawn, strict=True)
+        agreement.interval(float(at[0]), narrowed(float(at[0]), over, float(votes[0])), confidence)
+        for at, over, votes in zip(value, drawn, noise(pairs), strict=True)
     )
     return one, two, three

@@ -1,25 +1,8 @@
-"""Votes reduced to pairs of raters, so that a bootstrap can redraw raters instead of items.
+"""Votes reduced to pairs of raters: one row for each two who met on an item.
 
-Raters differ: a pool of other people, hired the same way, would agree otherwise than this one. An
-interval over items cannot show that. Redrawing raters from the votes themselves costs a pass over
-all votes a draw; reduced to one row for each two raters who met on an item, a draw costs a pass
-over those rows.
-
-What a draw means. Rater i is drawn w_i times, and a vote pair of raters i and j counts w_i w_j
-times. A rater drawn twice counts twice against everybody else, and is *not* compared with
-themselves: the two copies would agree everywhere, and agreement would rise with every repetition.
-
-What is approximate. Alpha and AC1 weigh a vote pair by the number m of votes on its item, with
-1 / (m - 1) and 2 / (m (m - 1)). In a draw m would change; it is kept as it was. Percent agreement
-knows no such weight and is exact.
-
-How wide. Pairs w_i w_j carry the noise of single votes threefold (E[w_i^2 w_j^2] - 1 = 3), and the
-differences between raters once: the interval is about right where raters differ and too wide, by up
-to sqrt(3), where they do not. With up to four votes on an item it covers the choice of items too.
-
-Sources: Owen (2007), The pigeonhole bootstrap; Owen and Eckles (2012), Bootstrapping data arrays of
-arbitrary order; Snijders and Borgatti (1999), Non-parametric standard errors and tests for network
-statistics (own pairs of a repeated node). Alpha and AC1 as in `agreement`.
+A figure over vote pairs (agreement, alpha, AC1; `taste`'s scores) is then a sum over pairs of
+raters, and redrawing raters costs a pass over those rows instead of one over all votes
+(`bootstrap`). A rater is never paired with themselves.
 """
 
 from collections.abc import Iterator
@@ -59,14 +42,6 @@ class RaterPairs(NamedTuple):
     use: Floats
 
 
-class Draws(NamedTuple):
-    """[draws] percent agreement, nominal alpha and AC1, one of each a draw."""
-
-    agreement: Floats
-    alpha: Floats
-    ac1: Floats
-
-
 def rater_pairs(
     votes: pd.DataFrame,
     labels: int | None = None,
@@ -101,57 +76,37 @@ def rater_pairs(
     return RaterPairs([str(name) for name in names], first, second, sums, shares)
 
 
-def draw_raters(raters: int, draws: int, seed: int) -> Floats:
-    """[draws, raters] how often each rater is drawn, `raters` with replacement a draw."""
-    generator = np.random.default_rng(seed)
-    if not raters:
-        return np.zeros((draws, 0))
-    drawn = generator.multinomial(raters, np.full(raters, 1 / raters), size=draws)
-    return drawn.astype(np.float64)
-
-
-def weighted(first: Ints, second: Ints, values: Floats, weights: Floats) -> Floats:
-    """[draws, columns] sums of w_i w_j values over pairs of raters.
+def item_sums(
+    pairs: RaterPairs, votes: pd.DataFrame, weights: pd.DataFrame
+) -> tuple[Floats, Floats]:
+    """Vote pairs again, each counting by numbers of its item.
 
     Args:
-        first, second: [pairs] codes, sorted by the first.
-        values: [pairs, columns].
-        weights: [draws, raters] multiplicities w.
+        pairs: `rater_pairs` of the same votes.
+        votes: columns item, rater, label.
+        weights: [items, columns], index: items.
+
+    Returns:
+        [pairs, columns] sums over equal vote pairs, and over all of them.
     """
-    by_rater = np.ascontiguousarray(weights.T)
-    starts = np.searchsorted(first, np.arange(len(by_rater) + 1))
-    total = np.zeros((values.shape[1], len(weights)))
-    columns = np.ascontiguousarray(values.T)
-    for rater in np.flatnonzero(np.diff(starts)):
-        rows = slice(starts[rater], starts[rater + 1])
-        total += (columns[:, rows] @ by_rater[second[rows]]) * by_rater[rater]
-    return np.asarray(total.T)
-
-
-def figures(pairs: RaterPairs, weights: Floats | None = None) -> Draws:
-    """Agreement, alpha and AC1 at each row of multiplicities [draws, raters]; by default all 1.
-
-    NaN where no two raters met, or where chance leaves nothing to agree on.
-    """
-    if weights is None:
-        weights = np.ones((1, len(pairs.raters)))
-    sums = weighted(pairs.first, pairs.second, pairs.sums, weights)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Draws(sums[:, EQUAL] / sums[:, TOTAL], _alpha(sums), _ac1(sums, weights @ pairs.use))
-
-
-def _alpha(sums: Floats) -> Floats:
-    marginal = sums[:, LABELS:]
-    total = marginal.sum(axis=1)
-    disagreement = (total - 2 * sums[:, EQUAL_ALPHA]) / total
-    by_chance = (total**2 - (marginal**2).sum(axis=1)) / (total * (total - 1))
-    return np.asarray(1 - disagreement / by_chance)
-
-
-def _ac1(sums: Floats, use: Floats) -> Floats:
-    share = use / use.sum(axis=1, keepdims=True)
-    by_chance = (share * (1 - share)).sum(axis=1) / (use.shape[1] - 1)
-    return np.asarray((sums[:, EQUAL_AC1] / sums[:, TOTAL_AC1] - by_chance) / (1 - by_chance))
+    rater = pd.Categorical(votes["rater"], categories=pairs.raters).codes.astype(np.int64)
+    item, items = pd.factorize(votes["item"])
+    many = np.bincount(item, minlength=len(items))
+    label = votes["label"].to_numpy(np.int64)
+    # The item's code takes the place of its weight: exact for any number of items.
+    data = _Sorted.of(item.astype(np.int64), rater, label, many, np.arange(float(len(items))))
+    columns = weights.reindex(items).to_numpy(float).T
+    size = len(pairs.raters)
+    known = pairs.first * size + pairs.second
+    equal, total = np.zeros((2, len(columns), len(known)))
+    for left, right in _meetings(data):
+        at = np.searchsorted(known, _keys(data, left, right, size))
+        on, same = data.weight[left].astype(np.int64), data.label[left] == data.label[right]
+        for k, column in enumerate(columns):
+            values = column[on]
+            total[k] += np.bincount(at, values, minlength=len(known))
+            equal[k] += np.bincount(at[same], values[same], minlength=len(known))
+    return equal.T, total.T
 
 
 class _Sorted(NamedTuple):
@@ -187,14 +142,16 @@ def _meetings(data: _Sorted) -> Iterator[tuple[Ints, Ints]]:
             found = []
 
 
+def _keys(data: _Sorted, left: Ints, right: Ints, raters: int) -> Ints:
+    one, other = data.rater[left], data.rater[right]
+    return np.asarray(np.minimum(one, other) * raters + np.maximum(one, other), np.int64)
+
+
 def _reduced(
     data: _Sorted, left: Ints, right: Ints, raters: int, labels: int
 ) -> tuple[Ints, Floats]:
     """([distinct] keys of rater pairs, [distinct, columns] sums) of one chunk of vote pairs."""
-    one, other = data.rater[left], data.rater[right]
-    key, code = np.unique(
-        np.minimum(one, other) * raters + np.maximum(one, other), return_inverse=True
-    )
+    key, code = np.unique(_keys(data, left, right, raters), return_inverse=True)
     weight, many = data.weight[left], data.many[left]
     said, answered = data.label[left], data.label[right]
     equal = said == answered
