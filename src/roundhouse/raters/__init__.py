@@ -23,7 +23,7 @@ Who can be trusted with what?
     opinion     what a small text model says of items that it has not seen
 Who changed?
     peers       what one vote says of its rater, against all others or a check item
-    drift       did this rater change: peers and check items as one p, with the share of turned votes
+    drift       did this rater change: peers and check items as one p, and how many votes turned
     anchors     did the pool change, or did the items get harder
     cusum       between rounds: a rater's votes as they come, an alarm and when it began
     change      this round's agreement against the last
