@@ -130,7 +130,7 @@ class ValidateSettings(Block):
 class RaterSettings(Block):
     """Rater statistics and what they do to training."""
 
-    weighting: Literal["dawid_skene", "majority", "none"]
+    weighting: Literal["reliability", "majority", "none"]
     """How votes become soft labels and weights."""
     bootstrap_draws: Count
     """Draws behind every interval of agreement."""

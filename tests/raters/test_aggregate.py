@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from roundhouse import feedback, settings
 from roundhouse.raters import aggregate, table
 from roundhouse.raters.agreement import UNKNOWN
-from roundhouse.raters.verdict import FACTOR, RaterVerdict, State
+from roundhouse.raters.evidence import State
+from roundhouse.raters.verdict import FACTOR, Epoch, RaterVerdict
 from tests.raters.conftest import PARAMS, Compare
 
 RATERS = [f"r{number}" for number in range(8)]
@@ -31,10 +32,12 @@ def believe(
 ) -> list[RaterVerdict]:
     weights, states = weights or {}, states or {}
     return [
-        RaterVerdict(
-            name, "", 1, 1, UNKNOWN, weights.get(name, 1.0),
-            FACTOR[states.get(name, "ok")], states.get(name, "ok"), [],
-        )
+        RaterVerdict(name, "", [
+            Epoch(
+                1, 1, 1, UNKNOWN, weights.get(name, 1.0), FACTOR[states.get(name, "ok")],
+                states.get(name, "ok"), [],
+            )
+        ])
         for name in RATERS
     ]  # fmt: skip
 
@@ -102,7 +105,7 @@ def test_only_who_may_speak_speaks_and_excluded_rows_never_appear(
     assert used == set(latest.values()), "nothing that may be used is lost"
 
 
-@given(VOTES, st.sampled_from(["none", "majority", "dawid_skene"]))
+@given(VOTES, st.sampled_from(["none", "majority", "reliability"]))
 def test_the_order_in_which_answers_stood_changes_nothing(
     votes: list[tuple[int, str, int | str, bool]], mode: str
 ) -> None:
@@ -136,13 +139,13 @@ NO_PANEL = SPLIT.model_copy(update={"judge_rater_share": 0.0})
 
 
 @pytest.mark.parametrize(
-    ("mode", "p"), [("none", (1 + 0 + 0.5) / 3), ("majority", 0.5), ("dawid_skene", 1.0 / 1.7)]
+    ("mode", "p"), [("none", (1 + 0 + 0.5) / 3), ("majority", 0.5), ("reliability", 1.0 / 1.7)]
 )
 def test_labels_by_mode(mode: str, p: float) -> None:
     rows = one_side([("r0", 0), ("r1", 1), ("r2", "tie")])
     weights = {"r0": 0.8, "r1": 0.5, "r2": 0.4}
     rater_settings = PARAMS.raters.model_copy(update={"weighting": mode})
-    verdicts = believe(weights if mode == "dawid_skene" else {})
+    verdicts = believe(weights if mode == "reliability" else {})
     found = pairs(rows, verdicts, rater_settings, split=NO_PANEL)
     assert chance(found[0], "answer a1") == pytest.approx(p)
 

@@ -10,9 +10,7 @@ import pytest
 from roundhouse import feedback, jsonl
 from roundhouse.errors import Blocked
 from roundhouse.raters import stage
-from roundhouse.raters.table import TIE, tidy
 from roundhouse.settings import RaterSettings, SplitSettings
-from tests.raters.conftest import Simulate
 
 INPUTS: dict[str, Any] = {"round": 2, "seed": 17}
 
@@ -108,7 +106,8 @@ def test_figures_are_finite_and_complete(
     assert jsonl.read_json(data / "out/verdict.json")["state"] == "warn"
     table = jsonl.read_json(data / "out/raters.json")
     assert [line["rater"] for line in table] == sorted(f"r{number}" for number in range(10))
-    assert all(0.6 < line["accuracy"] < 1 for line in table)
+    assert all(0.4 < line["accuracy"] < 1 for line in table)
+    assert all([part["round"] for part in line["rounds"]] == [1, 2] for line in table)
 
 
 def test_a_fall_blocks_after_writing_until_it_is_accepted(
@@ -159,16 +158,6 @@ def test_without_overlap_no_agreement_is_claimed(
     assert figures["raters/overlap"] == 0
     assert figures["raters/pairs"] > 0
     assert all(line["accuracy"] is None for line in jsonl.read_json(tmp_path / "out/raters.json"))
-
-
-def test_ties_say_nothing_of_accuracy(simulate: Simulate) -> None:
-    """One rater calls a tie half of the time and is right whenever they decide."""
-    world = simulate(8000, 3, np.array([0.95, *[0.8] * 9]), 3)
-    votes = tidy(world.votes)
-    shy = (votes["rater"] == "r0000") & (votes["item"] % 2 == 0)
-    found = stage.fit(votes.assign(label=np.where(shy, TIE, votes["label"])))
-    assert found.accuracy[0] == pytest.approx(0.95, abs=0.03)
-    assert found.accuracy[1:] == pytest.approx(0.8, abs=0.05)
 
 
 def test_demonstrations_alone_are_enough(

@@ -3,19 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from roundhouse.errors import DataError
 from roundhouse.raters import table, verdict
 from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.reliability import dawid_skene
 from roundhouse.raters.verdict import RaterVerdict
 from roundhouse.settings import RaterSettings
+from roundhouse.simulate import votes as simulated
+from roundhouse.simulate.votes import Fault
 from tests.raters.conftest import Simulate
-
-SHARES = st.lists(st.floats(0.01, 1), min_size=1, max_size=6)
 
 
 def judged(
@@ -25,10 +21,7 @@ def judged(
 ) -> dict[str, RaterVerdict]:
     full = table.tidy(votes)
     regions = dict(zip(full["rater"], full["region"], strict=True))
-    found = dawid_skene(table.latest(full), labels=2, symmetric=True)
-    return {
-        one.rater: one for one in verdict.judge_raters(full, found, settings, regions, overrides)
-    }
+    return {one.rater: one for one in verdict.judge_raters(full, settings, regions, overrides)}
 
 
 def test_a_guesser_is_suspended_and_the_good_weigh_by_accuracy(
@@ -37,11 +30,13 @@ def test_a_guesser_is_suspended_and_the_good_weigh_by_accuracy(
     skill = np.full(16, 0.85)
     skill[:2] = 0.5, 0.7
     found = judged(simulate(3000, 3, skill, 1).votes, rater_settings)
-    assert found["r0000"].state == "suspended" and found["r0000"].weight == 0
-    assert "no better than chance" in found["r0000"].evidence[0]
+    assert found["r0000"].state == "suspended" and found["r0000"].newest.weight == 0
+    assert "votes look random" in found["r0000"].newest.evidence
     assert found["r0001"].state == "ok"
-    assert found["r0001"].weight == pytest.approx(0.4, abs=0.1)
-    assert found["r0005"].weight == pytest.approx(0.7, abs=0.08)
+    assert found["r0001"].newest.weight == pytest.approx(0.4, abs=0.1)
+    # Mistakes fall on all items alike here; the model, which expects them on close calls, reads a
+    # little less skill from them.
+    assert found["r0005"].newest.weight == pytest.approx(0.65, abs=0.1)
     assert [one.state for one in found.values()].count("suspended") == 1
 
 
@@ -55,22 +50,46 @@ def test_no_weight_falls_below_the_floor(simulate: Simulate, rater_settings: Rat
     skill = np.array([0.56, *[0.9] * 9])
     settings = rater_settings.model_copy(update={"min_weight": 0.3})
     found = judged(simulate(400, 3, skill, 4).votes, settings, {"r0000": {"state": "ok"}})
-    assert found["r0000"].weight == pytest.approx(0.3)
-    assert found["r0001"].weight > 0.6
+    assert found["r0000"].newest.weight == pytest.approx(0.3)
+    assert found["r0001"].newest.weight > 0.6
 
 
-def test_few_votes_take_the_accuracy_of_the_pool(
-    simulate: Simulate, rater_settings: RaterSettings
-) -> None:
+def test_few_votes_stand_near_the_pool(simulate: Simulate, rater_settings: RaterSettings) -> None:
     world = simulate(800, 3, np.full(12, 0.9), 5)
-    newcomer = pd.DataFrame({"item": range(10), "rater": "new", "label": 1 - world.truth[:10]})
-    found = judged(pd.concat([world.votes, newcomer], ignore_index=True), rater_settings)
-    assert found["new"].state == "ok"
-    assert found["new"].weight == pytest.approx(found["r0000"].weight, abs=0.1)
-    assert "10 votes overlap, fewer than 20" in found["new"].evidence[0]
-    believing = rater_settings.model_copy(update={"min_votes": 5})
-    found = judged(pd.concat([world.votes, newcomer], ignore_index=True), believing)
-    assert found["new"].weight < found["r0000"].weight - 0.3
+    newcomer = pd.DataFrame({"item": range(60), "rater": "new", "label": 1 - world.truth[:60]})
+    few = judged(pd.concat([world.votes, newcomer[:6]], ignore_index=True), rater_settings)
+    many = judged(pd.concat([world.votes, newcomer], ignore_index=True), rater_settings)
+    usual = few["r0000"].newest.weight
+    assert few["new"].state == "ok"
+    assert 0 < few["new"].newest.weight < usual
+    assert many["new"].newest.weight == 0
+
+
+def test_ties_say_nothing_of_accuracy(simulate: Simulate, rater_settings: RaterSettings) -> None:
+    """One rater calls a tie half of the time and is right whenever they decide."""
+    votes = simulate(8000, 3, np.array([0.95, *[0.8] * 9]), 3).votes
+    shy = (votes["rater"] == "r0000") & (votes["item"] % 2 == 0)
+    found = judged(votes.assign(label=np.where(shy, table.TIE, votes["label"])), rater_settings)
+    assert found["r0000"].newest.accuracy.value > 0.85
+    assert found["r0001"].newest.accuracy.value == pytest.approx(0.8, abs=0.06)
+
+
+def test_votes_before_a_change_keep_their_weight(rater_settings: RaterSettings) -> None:
+    drawn = simulated.draw(simulated.Pool(anchors=0), 3, 5, [Fault(range(4), "flip", 0.5, since=2)])
+    found = judged(drawn.votes, rater_settings)
+    for name in ("r000", "r001", "r002", "r003"):
+        first, second, third = found[name].epochs
+        assert first.state == "ok" and first.weight > 0.4
+        assert second.state != "ok" and second.weight < first.weight / 2
+        assert third.weight < first.weight / 2
+        assert found[name].since == 2
+        assert found[name].at(1) == first and found[name].at(0) == first
+        assert found[name].at(9) == third
+    honest = [one for name, one in found.items() if name > "r003"]
+    assert np.mean([e.state != "ok" for one in honest for e in one.epochs]) < 0.05
+    line = found["r000"].as_json()
+    assert [part["round"] for part in line["rounds"]] == [1, 2, 3]
+    assert line["since"] == 2 and line["votes"] == sum(part["votes"] for part in line["rounds"])
 
 
 def test_no_overlap_says_so_instead_of_a_figure(
@@ -93,13 +112,13 @@ def test_a_fall_is_watched_and_two_falls_suspend(
         return pd.concat(parts, ignore_index=True)
 
     once = judged(history(0.9, 0.72), rater_settings)
-    assert once["r0000"].state == "watch" and once["r0000"].factor == 0.5
-    assert once["r0000"].weight < once["r0001"].weight / 1.8
+    assert once["r0000"].state == "watch" and once["r0000"].newest.factor == 0.5
+    assert once["r0000"].newest.weight < once["r0001"].newest.weight / 1.8
     late = judged(history(0.9, 0.9, 0.72), rater_settings)
     assert late["r0000"].state == "watch", "one fall, although there are three rounds"
     twice = judged(history(0.98, 0.83, 0.62), rater_settings)
     assert twice["r0000"].state == "suspended"
-    assert any("two rounds" in line for line in twice["r0000"].evidence)
+    assert any("two rounds" in line for line in twice["r0000"].newest.evidence)
     assert {one.state for name, one in twice.items() if name != "r0000"} <= {"ok", "watch"}
 
 
@@ -113,7 +132,7 @@ def test_wrong_check_items_suspend_alone(simulate: Simulate, rater_settings: Rat
     votes.loc[rest, "gold"] = votes.loc[rest, "label"]
     found = judged(votes, rater_settings)
     assert found["r0004"].state == "suspended"
-    assert "0 of 25 check items" in found["r0004"].evidence[-1]
+    assert "0 of 25 check items" in found["r0004"].newest.evidence[-1]
     assert found["r0003"].state == "ok"
 
 
@@ -139,8 +158,8 @@ def two_regions(seed: int, taste: bool) -> pd.DataFrame:
 def test_a_region_of_another_mind_is_a_minority_not_noise(rater_settings: RaterSettings) -> None:
     found = judged(two_regions(1, taste=True), rater_settings)
     assert {found[f"r{n}"].state for n in (12, 13, 14, 15)} == {"minority"}
-    assert found["r12"].weight > 0.5
-    assert "own region" in found["r12"].evidence[-1]
+    assert found["r12"].newest.weight > 0.4
+    assert "own region" in found["r12"].newest.evidence[-1]
     assert {found[f"r{n:02d}"].state for n in range(12)} == {"ok"}
 
 
@@ -149,23 +168,6 @@ def test_guessers_of_one_region_are_no_minority(rater_settings: RaterSettings) -
     states = [found[f"r{n}"].state for n in (12, 13, 14, 15)]
     assert states.count("suspended") >= 3
     assert set(states) <= {"suspended", "watch"}
-
-
-@pytest.mark.parametrize(
-    ("inside", "outside", "view"),
-    [
-        ((80, 100), (30, 100), True),
-        ((70, 100), (66, 100), False),  # agrees with everybody
-        ((55, 100), (20, 100), False),  # agrees with nobody much
-        ((16, 19), (30, 100), False),  # too few to tell
-        ((80, 100), (2, 19), False),
-    ],
-)
-def test_a_view_is_shared_at_home_and_not_abroad(
-    inside: tuple[int, int], outside: tuple[int, int], view: bool
-) -> None:
-    home, abroad = ((np.arange(size) < right).astype(float) for right, size in (inside, outside))
-    assert verdict.is_minority(home, abroad, usual=0.74) == view
 
 
 def test_a_persons_word_stands(simulate: Simulate, rater_settings: RaterSettings) -> None:
@@ -177,35 +179,17 @@ def test_a_persons_word_stands(simulate: Simulate, rater_settings: RaterSettings
         "gone": {"state": "ok", "why": ""},
     }
     found = judged(votes, rater_settings, word)
-    assert found["r0000"].state == "ok" and found["r0000"].weight > 0
-    assert found["r0000"].evidence[-1] == "set to ok by a person (was suspended): spoke to them"
-    assert found["r0001"].weight == 0 and found["r0001"].factor == 0
+    assert found["r0000"].state == "ok" and found["r0000"].newest.weight > 0
+    assert (
+        found["r0000"].newest.evidence[-1] == "set to ok by a person (was suspended): spoke to them"
+    )
+    assert found["r0001"].newest.weight == 0 and found["r0001"].newest.factor == 0
     assert "gone" not in found
     plain = rater_settings.model_copy(update={"weighting": "majority"})
-    assert judged(votes, plain)["r0000"].weight == 1
-    assert judged(votes, plain, word)["r0001"].weight == 0
+    assert judged(votes, plain)["r0000"].newest.weight == 1
+    assert judged(votes, plain, word)["r0001"].newest.weight == 0
     with pytest.raises(DataError, match="no state 'banned'"):
         judged(votes, rater_settings, {"r0000": {"state": "banned"}})
-
-
-@given(SHARES, st.data(), st.floats(0, 0.9))
-def test_no_region_loses_more_than_its_part(
-    raw: list[float], data: st.DataObject, most: float
-) -> None:
-    share: NDArray[np.float64] = np.array(raw) / sum(raw)
-    loose = st.floats(0.001, 1)
-    weight = np.array(data.draw(st.lists(loose, min_size=len(raw), max_size=len(raw))))
-    weighted = share * weight / (share * weight).sum()
-    capped = weighted * verdict.cap_regions(share, weighted, most)
-    assert capped.sum() == pytest.approx(1)
-    assert (capped >= share * (1 - most) - 1e-9).all()
-    if (weighted >= share * (1 - most)).all():
-        assert capped == pytest.approx(weighted)
-
-
-def test_a_region_without_weight_stays_without() -> None:
-    share, weighted = np.array([0.5, 0.5]), np.array([1.0, 0.0])
-    assert verdict.cap_regions(share, weighted, 0.2).tolist() == [1.0, 1.0]
 
 
 def test_regions_of_verdicts_keep_their_share(
@@ -217,9 +201,12 @@ def test_regions_of_verdicts_keep_their_share(
     for most, low in ((0.2, 0.8), (1.0, 0.0)):
         settings = rater_settings.model_copy(update={"max_region_loss": most})
         found = judged(votes, settings).values()
-        total = sum(one.weight * one.votes for one in found)
-        part = sum(one.weight * one.votes for one in found if one.region == "NZ") / total
-        counted = sum(one.votes for one in found if one.region == "NZ") / len(votes)
+        each = [
+            (one.region, one.newest.weight * one.newest.votes, one.newest.votes) for one in found
+        ]
+        total = sum(weight for _, weight, _ in each)
+        part = sum(weight for region, weight, _ in each if region == "NZ") / total
+        counted = sum(size for region, _, size in each if region == "NZ") / len(votes)
         assert part >= low * counted - 1e-9
         if most == 1.0:
             assert part < 0.6 * counted

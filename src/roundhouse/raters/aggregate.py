@@ -52,8 +52,7 @@ def pairs(
     spoken = ratings.votes[may_speak(ratings, split)]
     first_seen = spoken.groupby("item")["round"].min()
     votes = latest(spoken)
-    of_rater = votes["rater"].map({one.rater: one.weight for one in verdicts})
-    votes = votes.assign(weight=of_rater.astype(float) * votes["share"])
+    votes = votes.assign(weight=_weights(votes, verdicts) * votes["share"])
     votes = votes[votes["weight"] > 0]
     if not len(votes):
         return []
@@ -82,13 +81,13 @@ def demonstrations(
     A suspended rater's are left out, a watched rater's count half. The same answer to the same
     prompt is one demonstration.
     """
-    factor = {one.rater: one.factor for one in verdicts}
+    by_name = {one.rater: one for one in verdicts}
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
     for judgement in found:
         row = judgement.row
         if row["kind"] not in ("demonstration", "correction"):
             continue
-        weight = factor[row["rater"]]
+        weight = by_name[row["rater"]].at(judgement.partition).factor
         if not weight:
             continue
         answer = row["response"] if row["kind"] == "demonstration" else row["correction"]
@@ -99,6 +98,14 @@ def demonstrations(
             continue
         lines[key] = {**_start(judgement), "response": answer, "weight": weight}
     return list(lines.values())
+
+
+def _weights(votes: pd.DataFrame, verdicts: Sequence[RaterVerdict]) -> Floats:
+    """[votes] weight of each, by its rater and round."""
+    by_name = {one.rater: one for one in verdicts}
+    keys = list(zip(votes["rater"], votes["round"], strict=True))
+    each = {(rater, number): by_name[rater].at(number).weight for rater, number in set(keys)}
+    return np.array([each[key] for key in keys], np.float64)
 
 
 def flags(found: Iterable[Judgement]) -> list[dict[str, Any]]:

@@ -112,6 +112,11 @@ def ac1(rows: CountRows) -> float:
     return float(_ac1s(rows, rows.items[None, :].astype(np.float64))[0])
 
 
+def ac1_interval(rows: CountRows, draws: int, confidence: float, seed: int) -> Estimate:
+    """Gwet's AC1 with its bootstrap interval over items."""
+    return interval(ac1(rows), _ac1s(rows, resample(rows, draws, seed)), confidence)
+
+
 def ceiling(rows: CountRows, tie: int | None = None) -> float:
     """An upper bound on the accuracy that labels like these allow: (1 + sqrt(2 A - 1)) / 2.
 

@@ -15,7 +15,6 @@ from roundhouse.metrics import domain_part
 from roundhouse.raters import aggregate, agreement
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
 from roundhouse.raters.change import alpha_change
-from roundhouse.raters.reliability import Reliability, dawid_skene
 from roundhouse.raters.table import (
     CHOSEN,
     LABELS,
@@ -56,12 +55,11 @@ def run(
     found = judgements(partitions(data), split, excluded)
     ratings = build(found)
     chosen = ratings.votes[ratings.votes["kind"].isin(CHOSEN)]
-    reliability = fit(chosen)
     regions = _regions(found)
     words = inputs.get("rater_states") or {}
     keys = {rater: rater_key(rater, split.salt) for rater in regions}
     overrides = {rater: words[key] for rater, key in keys.items() if key in words}
-    verdicts = judge_raters(chosen, reliability, settings, regions, overrides)
+    verdicts = judge_raters(chosen, settings, regions, overrides)
     pairs = aggregate.pairs(ratings, verdicts, settings, split)
     demonstrations = aggregate.demonstrations(found, verdicts)
     flags = aggregate.flags(found)
@@ -69,7 +67,7 @@ def run(
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
     figures, change = _agreement_figures(ratings.votes, settings, int(inputs["seed"]))
     pool = judge_pool(change, settings, inputs.get("accepted") or ())
-    figures |= _counts(chosen, reliability, verdicts, pairs)
+    figures |= _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
         "raters/flags": len(flags),
@@ -96,16 +94,6 @@ def run(
 def partitions(data: Path) -> dict[int, list[dict[str, Any]]]:
     """Partition number to its rows, oldest first."""
     return {int(path.stem): list(jsonl.read(path)) for path in sorted(data.glob("*.jsonl"))}
-
-
-def fit(votes: pd.DataFrame) -> Reliability:
-    """Accuracy of every rater who decided something, from the last vote on each item, without ties.
-
-    As a third label ties spoil the figure, since raters differ most in how soon they call a tie: on
-    the public votes of UKPConvArg1 (70,668, of which 23 % are ties) the rank correlation with the
-    published competence of the 79 raters with 100 votes or more is 0.78 without ties, 0.05 with.
-    """
-    return dawid_skene(latest(votes[votes["label"] != TIE]), labels=TIE, symmetric=True)
 
 
 def _regions(found: Iterable[Judgement]) -> dict[str, str]:
@@ -145,13 +133,13 @@ def _rows_of(votes: pd.DataFrame, number: int) -> CountRows:
 
 def _counts(
     votes: pd.DataFrame,
-    reliability: Reliability,
     verdicts: Sequence[RaterVerdict],
     pairs: Sequence[Mapping[str, Any]],
 ) -> dict[str, float]:
     sides = Counter(pair["side"] for pair in pairs)
     states = Counter(one.state for one in verdicts)
-    overlap = int(reliability.overlap.sum())
+    epochs = [epoch for one in verdicts for epoch in one.epochs if epoch.accuracy.known]
+    overlap = sum(epoch.overlap for one in verdicts for epoch in one.epochs)
     figures: dict[str, float] = {
         "raters/votes": len(votes),
         "raters/raters": len(verdicts),
@@ -162,7 +150,10 @@ def _counts(
         figures["raters/ties"] = float((votes["label"] == TIE).mean())
     figures |= {f"raters/pairs_{side}": sides[side] for side in ("train", "judge", "eval")}
     figures |= {f"raters/{state}": states[state] for state in ("watch", "suspended", "minority")}
-    return figures | ({"raters/accuracy": reliability.pool} if overlap else {})
+    if size := sum(epoch.overlap for epoch in epochs):
+        seen = sum(epoch.accuracy.value * epoch.overlap for epoch in epochs)
+        figures["raters/accuracy"] = seen / size
+    return figures
 
 
 def _unused(
@@ -174,26 +165,26 @@ def _unused(
 ) -> list[dict[str, Any]]:
     """Valid rows that nothing is trained or measured from, each with the reason."""
     used = {row for line in lines for row in line["rows"]}
-    silent = {one.rater for one in verdicts if not one.factor}
+    by_name = {one.rater: one for one in verdicts}
     spoken = aggregate.may_speak(ratings, split)
     barred = {row for ids in ratings.votes["row"][~spoken] for row in ids.split("\0")}
     return [
         {
             "id": judgement.row["id"],
             "partition": judgement.partition,
-            "reason": _reason(judgement.row, silent, barred),
+            "reason": _reason(judgement, by_name[judgement.row["rater"]], barred),
         }
         for judgement in found
         if judgement.row["id"] not in used
     ]
 
 
-def _reason(row: Mapping[str, Any], silent: set[str], barred: set[str]) -> str:
-    if row["rater"] in silent:
+def _reason(judgement: Judgement, verdict: RaterVerdict, barred: set[str]) -> str:
+    if not verdict.at(judgement.partition).factor:
         return "suspended"
-    if row["id"] in barred:
+    if judgement.row["id"] in barred:
         return "panel"
-    return "unpaired" if row["kind"] == "rating" else "repeated"
+    return "unpaired" if judgement.row["kind"] == "rating" else "repeated"
 
 
 def _named(name: str, estimate: Estimate) -> dict[str, float]:

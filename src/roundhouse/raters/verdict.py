@@ -1,19 +1,20 @@
 """What the statistics mean for each rater and for the pool: states, weights, warnings, a block.
 
 - **ok**
-- **watch**: fell against their peers, or is nearer to chance than to the pool; weight halved.
-- **suspended**: no better than chance, wrong on check items, or fallen in two rounds running;
-  weight 0, the data are kept.
+- **watch**: their votes changed since before (against peers and on check items); weight halved.
+- **suspended**: votes that look given without looking, by a fixed habit, by chance or after a
+  group's key; wrong on check items; or changed in two rounds running. Weight 0, the data are kept.
 - **minority**: differs from the pool but agrees with their own region; a view, not noise, so the
   weight is the pool's.
 
-A person's override wins over all of them. Each rater is tested once a round at 0.01: about one
-honest rater in a hundred is watched by chance.
+State and weight hold for a rater *in a round*: votes from before a change keep theirs. A person's
+override wins over all of them, in every round. About one honest rater in a hundred is watched in a
+round by chance.
 """
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,39 +22,33 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse.errors import DataError
+from roundhouse.raters import evidence, worth
 from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.change import (
-    GoldTest,
-    PeerChange,
-    benjamini_hochberg,
-    gold_tests,
-    peer_changes,
-)
-from roundhouse.raters.reliability import Reliability
+from roundhouse.raters.evidence import Shown, Skill, State
+from roundhouse.raters.shares import cap_regions
 from roundhouse.raters.table import TIE, latest
 from roundhouse.settings import RaterSettings
 
-State = Literal["ok", "watch", "suspended", "minority"]
 Floats = NDArray[np.float64]
 
-WATCH_P = 0.01
-GOLD_P = 1e-4
-DISCOVERY_RATE = 0.05
 FACTOR: dict[State, float] = {"ok": 1.0, "watch": 0.5, "suspended": 0.0, "minority": 1.0}
 AGREEMENT_DROP = "agreement-drop"
+#: Accuracy assumed of a pool that shares no items: nothing in the data can tell.
+ASSUMED_ACCURACY = 0.75
+#: Between a rater and a round in the name of an epoch; no pseudonym has it.
+_AT = "\0"
 
 
-class RaterVerdict(NamedTuple):
-    """One rater: what is known, what follows, and why.
+class Epoch(NamedTuple):
+    """One rater in one round.
 
-    votes: all of theirs; overlap: those, ties aside, on items on which another rater decided too;
-    accuracy: probability of naming the better answer when they name one, unknown where nothing
-    overlaps; weight: of a vote of theirs in training; factor:
-    the part of the weight that comes from the state, which acts on demonstrations too.
+    round: its number; votes: theirs in it; overlap: those, ties aside, on items on which another
+    rater decided too; accuracy: probability of naming the better answer when they name one, unknown
+    where nothing overlaps; weight: of a vote of theirs in training; factor: the part of the weight
+    that comes from the state, which acts on demonstrations too.
     """
 
-    rater: str
-    region: str
+    round: int
     votes: int
     overlap: int
     accuracy: Estimate
@@ -62,14 +57,59 @@ class RaterVerdict(NamedTuple):
     state: State
     evidence: list[str]
 
+
+class RaterVerdict(NamedTuple):
+    """One rater: what is known, what follows, and why.
+
+    rater: the pseudonym; region: the one they gave last; epochs: in the order of rounds, at least
+    one; a rater without votes has one of round 0, at the pool's weight.
+    """
+
+    rater: str
+    region: str
+    epochs: list[Epoch]
+
+    @property
+    def newest(self) -> Epoch:
+        """The rater in the last round in which they voted."""
+        return self.epochs[-1]
+
+    @property
+    def state(self) -> State:
+        """In that round."""
+        return self.newest.state
+
+    @property
+    def since(self) -> int | None:
+        """First round of the run that ends in the newest state; None where that is ok."""
+        first = None
+        for epoch in reversed(self.epochs):
+            if epoch.state == "ok":
+                break
+            first = epoch.round
+        return first
+
+    def at(self, number: int) -> Epoch:
+        """The epoch that a row of this round belongs to: the last one up to it, else the first."""
+        earlier = [epoch for epoch in self.epochs if epoch.round <= number]
+        return earlier[-1] if earlier else self.epochs[0]
+
     def as_json(self) -> dict[str, Any]:
         """The line of raters.json; figures that are not known are null."""
-        value, low, high = self.accuracy if self.accuracy.known else (None, None, None)
+        now = self.newest
         return {
-            "rater": self.rater, "region": self.region, "votes": self.votes,
-            "overlap": self.overlap, "accuracy": value, "accuracy_low": low,
-            "accuracy_high": high, "weight": self.weight, "state": self.state,
-            "evidence": self.evidence,
+            "rater": self.rater, "region": self.region,
+            "votes": sum(epoch.votes for epoch in self.epochs),
+            "overlap": sum(epoch.overlap for epoch in self.epochs),
+            **_known(now.accuracy), "weight": now.weight, "state": now.state,
+            "since": self.since, "evidence": now.evidence,
+            "rounds": [
+                {
+                    "round": epoch.round, "votes": epoch.votes, **_known(epoch.accuracy),
+                    "weight": epoch.weight, "state": epoch.state,
+                }
+                for epoch in self.epochs
+            ],
         }  # fmt: skip
 
 
@@ -83,7 +123,6 @@ class PoolVerdict(NamedTuple):
 
 def judge_raters(
     votes: pd.DataFrame,
-    reliability: Reliability,
     settings: RaterSettings,
     regions: Mapping[str, str],
     overrides: Mapping[str, Mapping[str, str]] | None = None,
@@ -92,39 +131,23 @@ def judge_raters(
 
     Args:
         votes: all votes in which a rater chose.
-        reliability: fitted to those of them that are no ties.
         regions: all raters to judge, with their regions; those without votes stand at the pool's.
         overrides: a person's word, rater to {"state", "why"}; unknown raters are passed over.
 
     Raises:
         DataError: an override names an unknown state.
     """
-    given = votes.groupby("rater").size().to_dict()
-    place = {rater: index for index, rater in enumerate(reliability.raters)}
-    found = _statistics(votes, reliability, settings)
-    judged = []
-    for rater, region in sorted(regions.items()):
-        state, evidence = _state(rater, found) if rater in place else ("ok", [])
-        overlap = int(reliability.overlap[place[rater]]) if rater in place else 0
-        believed = reliability.pool
-        if overlap < settings.min_votes:
-            evidence.append(
-                f"{overlap} votes overlap, fewer than {settings.min_votes}: "
-                "the pool's accuracy is used"
-            )
-        elif state != "minority":
-            believed = float(reliability.accuracy[place[rater]])
-        factor = FACTOR[state] if settings.weighting == "dawid_skene" else 1.0
-        if overrides and rater in overrides:
-            state = _overridden(rater, state, evidence, overrides[rater])
-            factor = FACTOR[state]
-        known = found.accuracy.get(rater, UNKNOWN)
-        weight = _weight(believed, factor, settings)
-        judged.append(
-            RaterVerdict(
-                rater, region, given.get(rater, 0), overlap, known, weight, factor, state, evidence
-            )
-        )
+    known = _accuracies(votes, settings.confidence)
+    skill = Skill({key: span for key, (span, _, _) in known.each.items()}, known.pool)
+    shown = evidence.by_round(votes, skill, settings.min_votes) if len(votes) else {}
+    judge = _Judge(known, shown, settings, overrides or {})
+    counted: dict[str, Counter[int]] = defaultdict(Counter)
+    for rater, number in zip(votes["rater"], votes["round"], strict=True):
+        counted[rater][number] += 1
+    judged = [
+        RaterVerdict(rater, region, judge.epochs(rater, counted[rater]))
+        for rater, region in sorted(regions.items())
+    ]
     return _capped(judged, settings)
 
 
@@ -142,164 +165,96 @@ def judge_pool(change: Estimate, settings: RaterSettings, accepted: Sequence[str
     return PoolVerdict("warn", AGREEMENT_DROP, message)
 
 
-def cap_regions(share: Floats, weighted: Floats, most: float) -> Floats:
-    """[regions] factors on weights, so that no region loses more than `most` of its share.
+class _Accuracies(NamedTuple):
+    """(rater, round) to (accuracy with interval, point accuracy, overlap); the pool's accuracy."""
 
-    Args:
-        share: each region's part of all votes; sums to 1.
-        weighted: each region's part of the summed weights; sums to 1. A region at 0 stays there.
-    """
-    floor = np.where(weighted > 0, share * (1 - most), 0.0)
-    held = np.zeros(len(share), dtype=bool)
-    target = weighted.copy()
-    # Raising one region lowers the others, which may push another below its floor: at most one
-    # round a region.
-    for _ in range(len(share) + 1):
-        low = (target < floor - 1e-12) & ~held
-        if not low.any():
-            break
-        held |= low
-        free = weighted[~held].sum()
-        rest = 1 - floor[held].sum()
-        target = np.where(held, floor, weighted * (rest / free if free > 0 else 1.0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(weighted > 0, target / weighted, 1.0)
+    each: dict[tuple[str, int], tuple[Estimate, float, int]]
+    pool: float
+
+    def of(self, rater: str, number: int) -> tuple[Estimate, float, int]:
+        """Of an epoch; the pool's, unknown, where nothing overlaps or all votes are ties."""
+        return self.each.get((rater, number), (UNKNOWN, self.pool, 0))
 
 
-class _Statistics(NamedTuple):
-    accuracy: dict[str, Estimate]
-    weak: set[str]
-    changes: dict[str, PeerChange]
-    twice: set[str]
-    gold: dict[str, GoldTest]
-    minority: dict[str, str]
+def _accuracies(votes: pd.DataFrame, confidence: float) -> _Accuracies:
+    votes = latest(votes)
+    named = votes[votes["label"] != TIE]
+    together = named.groupby("item")["rater"].transform("nunique") > 1
+    overlap = named[together].groupby(["rater", "round"]).size().to_dict()
+    if not overlap:
+        return _Accuracies({}, ASSUMED_ACCURACY)
+    epochs = votes["rater"].astype(str) + _AT + votes["round"].astype(str)
+    found = worth.fit(votes.assign(rater=epochs, person=votes["rater"]))
+    each = {}
+    for name, span, accuracy in zip(
+        found.raters, found.interval(confidence), found.accuracy, strict=True
+    ):
+        rater, _, number = name.rpartition(_AT)
+        seen = overlap.get((rater, int(number)), 0)
+        each[rater, int(number)] = (span if seen else UNKNOWN, float(accuracy), seen)
+    _, accuracies, sizes = zip(*each.values(), strict=True)
+    return _Accuracies(each, float(np.average(accuracies, weights=sizes)))
 
 
-def _statistics(
-    votes: pd.DataFrame, reliability: Reliability, settings: RaterSettings
-) -> _Statistics:
-    intervals = reliability.interval(settings.confidence)
-    accuracy = {
-        rater: one if seen > 0 else UNKNOWN
-        for rater, one, seen in zip(reliability.raters, intervals, reliability.overlap, strict=True)
-    }
-    halfway = 0.5 + (reliability.pool - 0.5) / 2
-    weak = {rater for rater, one in accuracy.items() if one.high < halfway}
-    rounds = sorted(votes["round"].unique())
-    parts = [votes[votes["round"] == number] for number in rounds[-3:]]
-    changes = [peer_changes(b, a, settings.min_votes) for a, b in pairwise(parts)]
-    newest = changes[-1] if changes else {}
-    twice = _significant(newest) & _significant(changes[0]) if len(changes) > 1 else set()
-    low = {rater for rater, one in accuracy.items() if one.high < reliability.pool}
-    suspects = sorted(low | {rater for rater, one in newest.items() if one.p < WATCH_P})
-    return _Statistics(accuracy, weak, newest, twice, gold_tests(votes), _minority(votes, suspects))
+class _Judge(NamedTuple):
+    """What decides on one rater."""
 
+    known: _Accuracies
+    shown: Mapping[tuple[str, int], Shown]
+    settings: RaterSettings
+    overrides: Mapping[str, Mapping[str, str]]
 
-def _state(rater: str, found: _Statistics) -> tuple[State, list[str]]:
-    """The state that the figures give, and the figures as text; later tests weigh more."""
-    state: State = "ok"
-    evidence = []
-    change, gold, one = found.changes.get(rater), found.gold.get(rater), found.accuracy[rater]
-    if change is not None and change.p < WATCH_P:
-        state = "watch"
-        evidence.append(
-            f"agreement with unanimous peers changed by {change.change:+.2f} against the median "
-            f"rater since last round (p {change.p:.2g}, {change.votes_now} items)"
-        )
-    if rater in found.twice:
-        state = "suspended"
-        evidence.append("fell against their peers in two rounds running")
-    if rater in found.weak:
-        state = "suspended" if one.low <= 0.5 or state == "suspended" else "watch"
-        span = f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
-        chance = "no better than chance" if one.low <= 0.5 else "nearer to chance than to the pool"
-        evidence.append(f"accuracy {span}: {chance}")
-    if rater in found.minority:
-        state = "minority"
-        evidence.append(found.minority[rater])
-    if gold is not None and gold.p < GOLD_P:
-        state = "suspended"
-        evidence.append(f"{gold.right} of {gold.votes} check items right (p {gold.p:.2g})")
-    return state, evidence
+    def epochs(self, rater: str, votes: Mapping[int, int]) -> list[Epoch]:
+        """Of a rater with so many votes in each round; one without any stands at the pool's."""
+        return [self._epoch(rater, *each) for each in sorted(votes.items()) or [(0, 0)]]
 
-
-def _overridden(
-    rater: str, state: State, evidence: list[str], override: Mapping[str, str]
-) -> State:
-    wanted, why = override.get("state", ""), override.get("why", "")
-    for known in FACTOR:
-        if wanted == known:
-            evidence.append(f"set to {known} by a person (was {state}): {why}")
-            return known
-    raise DataError(f"inputs.json: rater_states of {rater!r}: no state {wanted!r}")
+    def _epoch(self, rater: str, number: int, votes: int) -> Epoch:
+        span, accuracy, overlap = self.known.of(rater, number)
+        state, words = self.shown.get((rater, number), Shown("ok", []))
+        if not overlap:
+            words = [*words, "no vote overlaps with another rater's: the pool's accuracy is used"]
+        factor = FACTOR[state] if self.settings.weighting == "reliability" else 1.0
+        if rater in self.overrides:
+            state, words = _overridden(rater, state, words, self.overrides[rater])
+            factor = FACTOR[state]
+        believed = self.known.pool if state == "minority" else accuracy
+        weight = _weight(believed, factor, self.settings)
+        return Epoch(number, votes, overlap, span, weight, factor, state, words)
 
 
 def _weight(accuracy: float, factor: float, settings: RaterSettings) -> float:
     """2a - 1, how far a vote tells the truth from its opposite, times what the state leaves."""
-    if settings.weighting != "dawid_skene" or not factor:
+    if settings.weighting != "reliability" or not factor:
         return factor
     return max(settings.min_weight, (2 * accuracy - 1) * factor)
+
+
+def _overridden(
+    rater: str, state: State, words: list[str], override: Mapping[str, str]
+) -> tuple[State, list[str]]:
+    wanted, why = override.get("state", ""), override.get("why", "")
+    for known in FACTOR:
+        if wanted == known:
+            return known, [*words, f"set to {known} by a person (was {state}): {why}"]
+    raise DataError(f"inputs.json: rater_states of {rater!r}: no state {wanted!r}")
 
 
 def _capped(judged: list[RaterVerdict], settings: RaterSettings) -> list[RaterVerdict]:
     regions = sorted({one.region for one in judged})
     code = np.array([regions.index(one.region) for one in judged], dtype=np.int64)
-    votes = np.array([one.votes for one in judged], dtype=np.float64)
-    weight = np.array([one.weight for one in judged], dtype=np.float64)
+    votes = np.array([sum(e.votes for e in one.epochs) for one in judged], np.float64)
+    weight = np.array([sum(e.votes * e.weight for e in one.epochs) for one in judged], np.float64)
     share = np.bincount(code, votes, minlength=len(regions))
-    weighted = np.bincount(code, votes * weight, minlength=len(regions))
+    weighted = np.bincount(code, weight, minlength=len(regions))
     if not weighted.sum():
         return judged
     factor = cap_regions(share / share.sum(), weighted / weighted.sum(), settings.max_region_loss)
     return [
-        one._replace(weight=float(one.weight * factor[region]))
-        for one, region in zip(judged, code, strict=True)
+        one._replace(epochs=[e._replace(weight=float(e.weight * factor[k])) for e in one.epochs])
+        for one, k in zip(judged, code, strict=True)
     ]
 
 
-def _significant(changes: Mapping[str, PeerChange]) -> set[str]:
-    passed = benjamini_hochberg(np.array([one.p for one in changes.values()]), DISCOVERY_RATE)
-    return {rater for rater, significant in zip(changes, passed, strict=True) if significant}
-
-
-def _minority(votes: pd.DataFrame, suspects: Sequence[str]) -> dict[str, str]:
-    """Suspects who agree with their own region as the pool agrees, and less with all others."""
-    one = latest(votes[votes["label"] != TIE])[["item", "rater", "region", "label"]]
-    own = one[one["rater"].isin(suspects) & (one["region"] != "")]
-    pairs = own.merge(one, on="item", suffixes=("", "_peer"))
-    pairs = pairs[(pairs["rater"] != pairs["rater_peer"]) & (pairs["region_peer"] != "")]
-    pairs = pairs.assign(
-        same=pairs["label"] == pairs["label_peer"], inside=pairs["region"] == pairs["region_peer"]
-    )
-    usual = _usual_agreement(one)
-    found = {}
-    for rater, group in pairs.groupby("rater"):
-        inside, outside = group.loc[group["inside"], "same"], group.loc[~group["inside"], "same"]
-        if is_minority(inside.to_numpy(float), outside.to_numpy(float), usual):
-            found[str(rater)] = (
-                f"agrees with their own region ({inside.mean():.2f} of {len(inside)} vote pairs) "
-                f"and less with others ({outside.mean():.2f} of {len(outside)}): a view, not noise"
-            )
-    return found
-
-
-def is_minority(inside: Floats, outside: Floats, usual: float, least: int = 20) -> bool:
-    """Whether vote pairs inside a rater's region and outside it (1 where equal) show a view.
-
-    They do where the rater agrees with the region significantly more than with others (one-sided,
-    0.01), and there as much as two raters of the pool usually do (`usual`, less two standard
-    errors). Fewer than `least` pairs on either side show nothing.
-    """
-    if len(inside) < least or len(outside) < least:
-        return False
-    share, other = inside.mean(), outside.mean()
-    error = math.sqrt(max(usual * (1 - usual), 0.01) * (1 / len(inside) + 1 / len(outside)))
-    near = 2 * math.sqrt(max(usual * (1 - usual), 0.01) / len(inside))
-    return bool(share - other > 2.326 * error and share > usual - near)
-
-
-def _usual_agreement(votes: pd.DataFrame) -> float:
-    counts = votes.groupby(["item", "label"]).size().to_numpy(float)
-    size = votes.groupby("item").size().to_numpy(float)
-    pairs = (size * (size - 1)).sum()
-    return float((counts * (counts - 1)).sum() / pairs) if pairs else 0.5
+def _known(estimate: Estimate) -> dict[str, float | None]:
+    value, low, high = estimate if all(map(math.isfinite, estimate)) else (None, None, None)
+    return {"accuracy": value, "accuracy_low": low, "accuracy_high": high}

@@ -1,0 +1,37 @@
+"""Exact binomial figures against scipy's."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from roundhouse.raters import binomial
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.floats(0.0, 1.0))
+def test_at_most_equals_scipy(right: int, trials: int, share: float) -> None:
+    expected = stats.binom.cdf(right, trials, share)
+    assert binomial.at_most(right, trials, share) == pytest.approx(expected, abs=1e-9)
+
+
+def test_thousands_of_trials_overflow_nothing() -> None:
+    assert binomial.at_most(900, 4000, 0.25) == pytest.approx(
+        stats.binom.cdf(900, 4000, 0.25), rel=1e-8
+    )
+    assert binomial.at_most(-1, 5, 0.5) == 0.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.data(), st.sampled_from([0.8, 0.95]))
+def test_exact_interval_equals_scipy(trials: int, data: st.DataObject, confidence: float) -> None:
+    right = data.draw(st.integers(0, trials))
+    found = binomial.exact_interval(right, trials, confidence)
+    expected = stats.binomtest(right, trials).proportion_ci(confidence, method="exact")
+    assert found.value == right / trials
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-8)
+
+
+def test_no_trials_tell_nothing() -> None:
+    assert math.isnan(binomial.exact_interval(0, 0, 0.95).value)

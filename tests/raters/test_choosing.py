@@ -1,0 +1,65 @@
+"""Choosing pairs to label: each method's order, the random share, the greedy design."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from roundhouse.raters import choosing
+
+Floats = NDArray[np.float64]
+
+
+def case(size: int = 60, width: int = 4) -> tuple[Floats, Floats, Floats]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(size, width)), rng.normal(size=size), rng.random(size)
+
+
+def test_a_fifth_is_drawn_at_random_and_no_pair_twice() -> None:
+    features, margin, doubt = case()
+    for method in ("margin", "disagreement", "information"):
+        found = choosing.choose(method, 20, 3, margin, doubt, features)
+        assert len(set(found)) == 20
+        assert (found[:4] == choosing.choose("random", 4, 3, margin)).all()
+
+
+def test_the_rest_is_the_closest_and_the_most_doubtful() -> None:
+    _, margin, doubt = case()
+    close = choosing.choose("margin", 20, 3, margin=margin)
+    left = np.setdiff1d(np.arange(60), close)
+    assert np.abs(margin[close[4:]]).max() < np.abs(margin[left]).min()
+    unsure = choosing.choose("disagreement", 20, 3, disagreement=doubt)
+    left = np.setdiff1d(np.arange(60), unsure)
+    assert doubt[unsure[4:]].min() > doubt[left].max()
+
+
+def test_each_telling_pick_raises_the_determinant_most() -> None:
+    features, margin, _ = case(30)
+    known = choosing.information(features[:5], margin[:5])
+    picked = choosing._telling(features, margin, 6, known)
+    scale = np.square(features).sum(axis=1).mean()
+    matrix = known + np.eye(4) * scale / 4
+    for number, best in enumerate(picked):
+        free = [k for k in range(30) if k not in picked[:number]]
+        gains = {
+            k: np.linalg.slogdet(matrix + choosing.information(features[[k]], margin[[k]]))[1]
+            for k in free
+        }
+        assert gains[best] == pytest.approx(max(gains.values()))
+        matrix = matrix + choosing.information(features[[best]], margin[[best]])
+
+
+def test_telling_pairs_spread_over_directions_that_the_closest_miss() -> None:
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(400, 6)) * np.array([3.0, 1, 1, 1, 1, 1])
+    features[:200, 3:] = 0.0
+    margin = np.where(np.arange(400) < 200, 0.0, 1.0)
+    telling = choosing.choose("information", 50, 1, margin, features=features)[10:]
+    close = choosing.choose("margin", 50, 1, margin)[10:]
+    assert (telling >= 200).mean() > 0.5
+    assert (close >= 200).mean() == 0
+
+
+def test_more_than_there_are_is_all_of_them_and_nothing_to_choose_by_is_an_error() -> None:
+    assert sorted(choosing.choose("margin", 99, 1, margin=np.arange(5.0))) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="information"):
+        choosing.choose("information", 3, 1, margin=np.zeros(5))

@@ -1,0 +1,128 @@
+"""One rater's change: exact parts against scipy, the whole against simulated pools."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from roundhouse.errors import DataError
+from roundhouse.raters import drift
+from roundhouse.raters.change import benjamini_hochberg
+from roundhouse.simulate.votes import Fault, Pool, draw
+
+DEFAULT = Pool()
+
+
+def found(
+    pool: Pool,
+    seed: int,
+    faults: list[Fault] | None = None,
+    harder: dict[int, float] | None = None,
+) -> dict[str, drift.Drift]:
+    votes = draw(pool, 2, seed, faults or [], harder).votes
+    return drift.drifts(votes[votes["round"] == 2], votes[votes["round"] == 1])
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.5))
+def test_adjusted_p_pass_where_benjamini_and_hochberg_do(p: list[float], rate: float) -> None:
+    values = np.array(p)
+    adjusted = drift.adjust(values)
+    assert adjusted == pytest.approx(stats.false_discovery_control(values))
+    clear = np.abs(adjusted - rate) > 1e-9
+    assert ((adjusted <= rate) == benjamini_hochberg(values, rate))[clear].all()
+
+
+def test_beta_binomial_is_scipys() -> None:
+    size = np.array([30, 5, 0])
+    wrong, right = np.array([3.5, 0.4, 2.0]), np.array([96.5, 12.0, 50.0])
+    chance = drift.beta_binomial(size, wrong, right)
+    for row, n, a, b in zip(chance, size, wrong, right, strict=True):
+        assert row == pytest.approx(stats.betabinom.pmf(np.arange(31), n, a, b), abs=1e-12)
+
+
+def test_the_joint_p_is_uniform_without_change() -> None:
+    """Drawn from the very null: z spread by the inflation, mistakes beta-binomial."""
+    rng = np.random.default_rng(5)
+    cases = 20_000
+    wrong, right = 4.0, 120.0
+    missed = stats.betabinom.rvs(30, wrong, right, size=cases, random_state=rng)
+    z = rng.normal(size=cases)
+    full = np.full(cases, 30)
+    prior = np.tile([wrong, right], (cases, 1))
+    chance = np.tile(stats.betabinom.pmf(np.arange(31), 30, wrong, right), (cases, 1))
+    error = np.full(cases, 0.07)
+    gold = drift._Gold(full, missed, prior, chance)
+    joint = drift._joint(drift._Peers(full, z * error, error, z), gold)
+    raw = stats.norm.sf(stats.norm.isf(joint) * drift.INFLATION)
+    for level in (0.005, 0.02, 0.1, 0.5):
+        spread = math.sqrt(level * (1 - level) / cases)
+        assert (raw <= level).mean() == pytest.approx(level, abs=4 * spread)
+    likelier = np.lexsort((z, missed))
+    same = missed[likelier][1:] == missed[likelier][:-1]
+    assert (np.diff(joint[likelier])[same] <= 1e-12).all(), "more dissent, smaller p"
+
+
+def test_one_test_alone_is_that_test() -> None:
+    no_gold = found(Pool(raters=12, gold=0), 3)
+    assert len(no_gold) == 12
+    for one in no_gold.values():
+        assert one.gold == 0 and math.isnan(one.p_gold)
+        z = stats.norm.isf(one.p_peers) / drift.INFLATION
+        assert one.p == pytest.approx(stats.norm.sf(z), abs=1e-9)
+    no_peers = found(Pool(raters=12, overlap=0.0, anchors=0), 3)
+    for one in no_peers.values():
+        assert one.peers == 0 and math.isnan(one.p_peers)
+        assert one.p == pytest.approx(one.p_gold)
+
+
+def test_no_figure_without_data() -> None:
+    assert found(Pool(raters=6, overlap=0.0, gold=0, anchors=0), 1) == {}
+    assert found(Pool(raters=6, votes=20, gold=4, anchors=0), 1) == {}, "too few of either"
+    two = found(Pool(raters=2, overlap=1.0, together=2, gold=0, anchors=0), 1)
+    assert two == {}, "two raters have no median to stand against"
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    votes = draw(Pool(raters=10, votes=80), 2, 2).votes
+    mixed = votes.sample(frac=1.0, random_state=1)
+    first, second = (
+        drift.drifts(frame[frame["round"] == 2], frame[frame["round"] == 1])
+        for frame in (votes, mixed)
+    )
+    assert list(first) == list(second)
+    for name, one in first.items():
+        assert second[name].p == pytest.approx(one.p) and second[name].flipped == one.flipped
+
+
+def test_a_rater_who_flips_is_found_with_the_share() -> None:
+    """Thirty worlds at 30 %: power is 0.99 or more, coverage 0.95."""
+    hits = covered = first = 0
+    for seed in range(30):
+        one = found(DEFAULT, 300 + seed, [Fault([7], "flip", 0.3, since=2)])
+        hits += one["r007"].p < drift.ALARM_P
+        first += min(one, key=lambda name: one[name].p) == "r007"
+        covered += one["r007"].flipped.low <= 0.3 <= one["r007"].flipped.high
+    assert hits >= 28
+    assert first >= 27
+    assert covered >= 24
+
+
+def test_harder_items_alarm_nobody() -> None:
+    """Twenty worlds, 1000 raters: 15 expected at the level, 11 to 19 within a standard error."""
+    alarms = wrong = 0
+    for seed in range(20):
+        one = found(DEFAULT, 700 + seed, harder={2: 0.5})
+        alarms += sum(rater.p < drift.ALARM_P for rater in one.values())
+        wrong += sum(rater.q < 0.05 for rater in one.values())
+    assert 3 <= alarms <= 29
+    assert wrong <= 8
+
+
+def test_earlier_rounds_do_not_pass_as_now() -> None:
+    votes = draw(Pool(raters=5, votes=20), 2, 1).votes
+    with pytest.raises(DataError, match="earlier ones as `before`"):
+        drift.drifts(votes[votes["round"] == 1], votes[votes["round"] == 2])

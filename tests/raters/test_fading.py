@@ -1,0 +1,47 @@
+"""Old feedback fades where it does harm, and only there."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from roundhouse.raters import fading
+
+Floats = NDArray[np.float64]
+
+
+def world(
+    turned: float, newest: int, seed: int = 1
+) -> tuple[sparse.csr_array, Floats, NDArray[np.int64]]:
+    """(features, p, partition): two rounds; of the first a share of the labels is turned."""
+    rng = np.random.default_rng(seed)
+    taste = rng.normal(size=20)
+    x = rng.normal(size=(1500 + newest, 20))
+    p = (x @ taste + rng.logistic(size=len(x)) > 0).astype(float)
+    partition = np.repeat([1, 2], [1500, newest])
+    wrong = (partition == 1) & (rng.random(len(x)) < turned)
+    return sparse.csr_array(x), np.where(wrong, 1 - p, p), partition
+
+
+def use(turned: float, newest: int = 400, together: int = 3) -> list[fading.Use]:
+    x, p, partition = world(turned, newest)
+    votes, fold = np.full(len(p), together), np.arange(len(p)) % 5
+    return fading.usefulness(x, p, np.ones(len(p)), partition, votes, fold)
+
+
+def test_a_round_that_contradicts_the_newest_fades() -> None:
+    (found,) = use(turned=0.8)
+    assert found.round == 1 and found.pairs == 1500
+    assert found.gain.high < 0
+    assert found.factor == fading.FADED
+
+
+def test_an_old_round_of_the_same_taste_stays() -> None:
+    (found,) = use(turned=0.0)
+    assert found.gain.value > 0
+    assert found.factor == 1.0
+
+
+def test_where_the_newest_cannot_tell_nothing_is_said() -> None:
+    for found in (use(turned=0.8, newest=fading.LEAST - 1), use(turned=0.8, together=1)):
+        assert not found[0].gain.known
+        assert found[0].factor == 1.0
