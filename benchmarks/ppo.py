@@ -9,8 +9,10 @@ case), or 1 in 16 at each token, so that most answers end early, as a trained po
 The learning rate is so small that this stays so. Each run is a process; sides alternate; the first
 batch of each is left out. Prints medians over batches, and writes JSON. `--quick` runs little.
 
-The third side is ours without a critic (`ppo.algorithm rloo`, 4 answers to each of 16 prompts): as
-many episodes of the same policy, at the same settings otherwise. Ratios are TRL's PPO over each.
+Two more sides do less, and so stand beside the comparison: ours with a critic on the policy's trunk
+(`ppo.critic shared`), and without a critic (`ppo.algorithm rloo`, 4 answers to each of 16 prompts).
+They have as many episodes of the same policy, at the same settings otherwise. Ratios are TRL's PPO
+over each.
 """
 
 import argparse
@@ -60,8 +62,11 @@ TOLD: dict[str, Any] = {
     "ppo.critic_lr": "1.0e-6", "ppo.missing_eos": "subtract", "ppo.eos_penalty": 1.0,
 }  # fmt: skip
 
-#: What our second side changes: answers to the same prompt are compared, and there is no critic.
-RLOO = ["ppo.algorithm=rloo", "ppo.samples=4"]
+#: What our other sides change: one trunk for both models; answers to the same prompt are compared.
+OTHERS = {
+    "shared": ["ppo.critic=shared"],
+    "rloo": ["ppo.algorithm=rloo", "ppo.samples=4"],
+}
 
 
 class Case(NamedTuple):
@@ -173,8 +178,8 @@ def measure(case: Case, steps: int, repeats: int, changes: list[str]) -> dict[st
             {
                 "trl": [side_by_side.PEERS, Path(__file__).parent / "peers/trl_ppo.py", folder],
                 "ours": [*own, "--side", folder],
-                "rloo": [*own, *RLOO, "--side", folder],
-            },
+            }
+            | {side: [*own, *changed, "--side", folder] for side, changed in OTHERS.items()},
             folder / "result.json",
             case.threads,
             repeats,
@@ -190,7 +195,8 @@ def measure(case: Case, steps: int, repeats: int, changes: list[str]) -> dict[st
 
 def row(found: dict[str, Any]) -> dict[str, str]:
     """A case as a line of the table."""
-    trl, own, rloo = found["trl"], found["ours"], found["rloo"]
+    trl, own = found["trl"], found["ours"]
+    others = {side: found[side] for side in OTHERS}
     batch = TOLD["ppo.batch"]
 
     def ratio(of: str, side: dict[str, Any] = own) -> float:
@@ -199,7 +205,9 @@ def row(found: dict[str, Any]) -> dict[str, str]:
     return {
         "case": f"{found['size']}, {found['answers']}",
         "threads": str(found["threads"]),
-        "tokens": ", ".join(f"{side['lengths']['median']:.1f}" for side in (trl, own, rloo)),
+        "tokens": ", ".join(
+            f"{side['lengths']['median']:.1f}" for side in (trl, own, *others.values())
+        ),
         "TRL, s a batch": side_by_side.shown(trl["seconds"]),
         "here": side_by_side.shown(own["seconds"]),
         "ratio": f"{ratio('seconds'):.2f}",
@@ -209,11 +217,15 @@ def row(found: dict[str, Any]) -> dict[str, str]:
         "TRL, MB": f"{trl['peak_mb']['median']:.0f}",
         "MB": f"{own['peak_mb']['median']:.0f}",
         "ratio of MB": f"{1 / ratio('peak_mb'):.2f}",
-        "here, RLOO": side_by_side.shown(rloo["seconds"]),
-        "its ratio": f"{ratio('seconds', rloo):.2f}",
-        "its processor time": f"{ratio('cpu_seconds', rloo):.2f}",
-        "its MB": f"{rloo['peak_mb']['median']:.0f}",
-        "its ratio of MB": f"{1 / ratio('peak_mb', rloo):.2f}",
+    } | {
+        f"{side}{name}": value
+        for side, measured in others.items()
+        for name, value in {
+            "": side_by_side.shown(measured["seconds"]),
+            ", ratio": f"{ratio('seconds', measured):.2f}",
+            ", of processor time": f"{ratio('cpu_seconds', measured):.2f}",
+            ", of MB": f"{1 / ratio('peak_mb', measured):.2f}",
+        }.items()
     }
 
 

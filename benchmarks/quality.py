@@ -1,4 +1,4 @@
-"""What a training is worth in truth, and what it cost: our PPO, our RLOO, and TRL 1.12.0's PPO.
+"""What a training is worth in truth, and what it cost: our PPO and RLOO, and TRL 1.12.0's PPO.
 
     make peers && .venv/bin/python benchmarks/quality.py --folder DIR --out quality.json
 
@@ -7,6 +7,7 @@ reward model are made once, as a default round makes them. From the same supervi
 against the same reward model, each side trains a policy:
 
     PPO     the stage `ppo` with the settings of params.yaml
+    shared  the same with `ppo.critic shared`: the critic is a head on the policy's trunk
     RLOO    the same with `ppo.algorithm rloo`: 4 answers to each of a fourth of the prompts
     TRL     its PPOTrainer, unchanged, in a process of its own
 
@@ -48,7 +49,12 @@ from roundhouse.simulate import truth
 from roundhouse.simulate.archive import prompts
 
 #: The sides, and what ours change of the default settings.
-SIDES = {"PPO": [], "RLOO": ["ppo.algorithm=rloo", "ppo.samples=4"], "TRL": []}
+SIDES = {
+    "PPO": [],
+    "shared": ["ppo.critic=shared"],
+    "RLOO": ["ppo.algorithm=rloo", "ppo.samples=4"],
+    "TRL": [],
+}
 PROMPTS = 1024
 QUICK = [*overoptimisation.QUICK, "ppo.steps=2"]
 

@@ -217,6 +217,8 @@ class PpoSettings(Block):
 
     algorithm: Literal["ppo", "rloo"]
     """What an answer is compared with: a critic's values, or other answers to the same prompt."""
+    critic: Literal["apart", "shared"]
+    """A model of its own that starts as the reward model, or a head on the policy's trunk."""
     samples: Count
     """Answers to a prompt in a batch; rloo needs two or more."""
     steps: Count

@@ -24,10 +24,14 @@ from tests.conftest import PROJECT
 from tests.learn.conftest import llama
 
 EVERY = CheckpointSettings(seconds=0.0, keep=2)
-STAGES = ("sft", "reward", "ppo", "rloo", "dpo")
+STAGES = ("sft", "reward", "ppo", "shared", "rloo", "dpo")
 #: Steps of each stage below; sft, reward and dpo pass over their data twice, ppo goes around its
 #: three prompts and over each batch twice.
-STEPS = {"sft": 6, "reward": 6, "ppo": 4, "rloo": 4, "dpo": 6}
+CHANGES: dict[str, dict[str, Any]] = {
+    "shared": {"critic": "shared"},
+    "rloo": {"algorithm": "rloo", "samples": 2},
+}
+STEPS = {"sft": 6, "reward": 6, "ppo": 4, "shared": 4, "rloo": 4, "dpo": 6}
 
 
 class Died(Exception):
@@ -95,9 +99,8 @@ def work(stage: str, folder: Path, out: Path, settings: Settings, log: Log, kept
         members, base = settings.reward.members, folder / "sft" / "model"
         reward.fit(pairs, base, out, settings, 3, log, members, checkpoints)
     else:
-        if stage == "rloo":
-            changes = {"algorithm": "rloo", "samples": 2}
-            block = settings.ppo.model_copy(update=changes)
+        if stage in CHANGES:
+            block = settings.ppo.model_copy(update=CHANGES[stage])
             settings = settings.model_copy(update={"ppo": block})
         if stage == "dpo":
             method = settings.align.model_copy(update={"method": "dpo"})

@@ -157,12 +157,16 @@ def test_an_adapter_names_no_place_and_is_refused_as_a_base(policy: Policy, tmp_
     assert str(tmp_path) not in json.dumps(config)
 
 
-@pytest.mark.parametrize(("algorithm", "samples"), [("ppo", 1), ("rloo", 4)])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ppo.critic": "shared"}, {"ppo.algorithm": "rloo", "ppo.samples": 4}],
+    ids=["apart", "shared", "rloo"],
+)
 def test_before_the_first_update_policy_and_reference_are_one_and_then_adapters_move(
-    policy: Policy, tiny: Callable[..., Settings], algorithm: str, samples: int
+    policy: Policy, tiny: Callable[..., Settings], changes: dict[str, Any]
 ) -> None:
-    changes = {"ppo.minibatch": 8, "ppo.lr": 0.05, "ppo.algorithm": algorithm}
-    state, given = begun(policy, tiny(**changes, **{"ppo.samples": samples, **PPO}))
+    changes = {"ppo.minibatch": 8, "ppo.lr": 0.05} | changes
+    state, given = begun(policy, tiny(**changes, **PPO))
     before, supervised = weights(state.policy), said(policy.model)
     metrics, _ = ppo.train_step(state, given)
     assert metrics["ppo/ratio"] == pytest.approx(1, abs=1e-4)

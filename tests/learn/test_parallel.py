@@ -21,7 +21,7 @@ from roundhouse.settings import Settings
 from tests.conftest import PROJECT
 from tests.learn.test_checkpoint import prepare, settings_of
 
-STAGES = ["sft", "reward", "ppo", "rloo", "dpo"]
+STAGES = ["sft", "reward", "ppo", "shared", "rloo", "dpo"]
 LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"),
     *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),

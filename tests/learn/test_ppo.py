@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.ppo_state import State, Task
 from roundhouse.learn.reward_model import RewardModel, Scorer
 from roundhouse.learn.text import Batch
+from roundhouse.learn.value_head import ValueHead
 from roundhouse.settings import Settings
 
 LIMIT = 8
@@ -155,14 +157,17 @@ def test_advantages_are_whitened_and_returns_are_not(
     torch.testing.assert_close(found.advantages, rl.whiten(raw, actions))
 
 
-@pytest.mark.parametrize(("algorithm", "samples"), [("ppo", 1), ("rloo", 4)])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ppo.critic": "shared"}, {"ppo.algorithm": "rloo", "ppo.samples": 4}],
+    ids=["apart", "shared", "rloo"],
+)
 def test_it_learns_to_write_what_is_rewarded(
-    policy: Policy, tiny: Callable[..., Settings], algorithm: str, samples: int
+    policy: Policy, tiny: Callable[..., Settings], changes: dict[str, Any]
 ) -> None:
     settings = tiny(
+        **changes,
         **{
-            "ppo.algorithm": algorithm,
-            "ppo.samples": samples,
             "ppo.steps": 20,
             "ppo.epochs": 2,
             "ppo.batch": 32,
@@ -170,7 +175,7 @@ def test_it_learns_to_write_what_is_rewarded(
             "ppo.lr": 0.01,
             "ppo.critic_lr": 0.01,
             "ppo.kl_coef": 0.01,
-        }
+        },
     )
     given = task(policy, settings, counts(policy))
     scores: list[float] = []
@@ -178,11 +183,13 @@ def test_it_learns_to_write_what_is_rewarded(
     assert sum(scores[-3:]) / 3 > sum(scores[:3]) / 3 + 1
 
 
+@pytest.mark.parametrize("critic", ["apart", "shared"])
 def test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now(
-    policy: Policy, tiny: Callable[..., Settings]
+    policy: Policy, tiny: Callable[..., Settings], critic: str
 ) -> None:
     # The policy stands nearly still, so that what its answers are worth does not change.
-    settings = tiny(**{"ppo.steps": 30, "ppo.batch": 16, "ppo.lr": 0.0001, "ppo.critic_lr": 0.02})
+    changes = {"ppo.steps": 30, "ppo.batch": 16, "ppo.lr": 0.0001, "ppo.critic_lr": 0.02}
+    settings = tiny(**changes, **{"ppo.critic": critic})
     given, explained = task(policy, settings, counts(policy)), list[float]()
     ppo.train(
         ppo.begin(policy.model, given),
@@ -190,6 +197,48 @@ def test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now(
         lambda _, __, metrics: explained.append(metrics["ppo/explained_variance"]),
     )
     assert sum(explained[-5:]) / 5 > max(0.0, sum(explained[:5]) / 5)
+
+
+def test_a_critic_on_the_policys_trunk_takes_one_pass_for_both_losses(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    given = task(policy, tiny(**{"ppo.critic": "shared"}), counts(policy))
+    head = ppo.begin(policy.model, given).critic
+    assert isinstance(head, ValueHead)
+    assert [name for name, _ in head.named_parameters()] == ["head.weight", "head.bias"]
+    said = [[5, 8, 8, 9, 2], [6], [7, 7, 2], [8, 2]]
+    batch = text.collate(PROMPTS[:4], said, 0)
+    assert not head.values(batch).any()
+    torch.nn.init.normal_(head.head.weight)
+    states = rl.value_mask(batch.lengths, batch.responses.shape[1])
+    # Padded, and one row at a time: the same states are read.
+    for row, prompt in enumerate(PROMPTS[:4]):
+        alone = text.collate([prompt], [said[row]], 0)
+        hidden = policy.model(
+            input_ids=alone.tokens, attention_mask=alone.mask, output_hidden_states=True
+        ).hidden_states[-1][:, len(prompt) - 1 :]
+        expected = head.head(hidden)[0, :, 0]
+        found = head.values(batch)[row][states[row]]
+        torch.testing.assert_close(found, expected[: len(found)], atol=1e-4, rtol=1e-4)
+    logprobs, values = head.both(batch, 0.7)
+    torch.testing.assert_close(logprobs, models.response_logprobs(policy.model, batch, 0.7))
+    torch.testing.assert_close(values, head.values(batch))
+
+
+def test_the_value_loss_reaches_the_trunk_that_the_critic_shares(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    def trunk(value_coef: float) -> Tensor:
+        learner = copy.deepcopy(policy.model)
+        changes = {"ppo.critic": "shared", "ppo.value_coef": value_coef, "ppo.max_grad_norm": 1e9}
+        given = task(Policy(learner, policy.tokenizer), tiny(**changes), counts(policy))
+        state = ppo.begin(learner, given)
+        assert isinstance(state.critic, ValueHead)
+        torch.nn.init.ones_(state.critic.head.weight)
+        ppo.train_step(state, given)
+        return torch.cat([weight.flatten() for weight in learner.parameters()]).detach()
+
+    assert not torch.equal(trunk(1.0), trunk(0.001))
 
 
 def test_a_high_price_of_kl_keeps_the_policy_near_its_reference(

@@ -96,7 +96,7 @@ def by_ppo(job: Job, prompts: list[Messages]) -> Aligned:
     """Against the reward model, on answers of the policy's own to these prompts."""
     settings = job.settings
     load = memory.load(settings, settings.ppo.minibatch, sampled=settings.ppo.batch)
-    critic = settings.ppo.algorithm == "ppo"
+    critic = settings.ppo.algorithm == "ppo" and settings.ppo.critic == "apart"
     _require_memory(job, load, trained=critic, frozen=2)
     policy = models.load(job.sft / "model")
     scorer = reward_model.load(job.reward / "model")

@@ -4,7 +4,8 @@ Only safetensors weights are read and no code of a model is ever run. What is wr
 said in one line.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -210,6 +211,45 @@ def padded_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     )
     logits: Tensor = output.logits
     return logits
+
+
+@contextmanager
+def states_kept(model: PreTrainedModel) -> Iterator[list[Tensor]]:
+    """Within the block the list gets the last states of the trunk, of each forward pass."""
+    kept: list[Tensor] = []
+
+    def keep(_: torch.nn.Module, __: Any, output: Any) -> None:
+        kept.append(output.last_hidden_state)
+
+    handle = model.base_model.register_forward_hook(keep)
+    try:
+        yield kept
+    finally:
+        handle.remove()
+
+
+def response_states(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The trunk's last state before each response token [B, R, H]; behind the end, anything."""
+    # Of logits only one is made: the whole model runs, because a sharded one gathers its weights.
+    with passes.forward(model), states_kept(model) as kept:
+        if packing.fits(model):
+            packing.run(model, packing.line(batch), logits_to_keep=1)
+        else:
+            model(
+                input_ids=batch.tokens,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                use_cache=False,
+                logits_to_keep=1,
+            )
+    return placed(model, batch, kept[-1])
+
+
+def placed(model: PreTrainedModel, batch: Batch, states: Tensor) -> Tensor:
+    """What `states_kept` kept of a pass over the batch, as [B, R, H] before response tokens."""
+    if packing.fits(model):
+        return states[0][packing.line(batch).states[:, :-1]]
+    return states[:, batch.prompt_width - 1 : -1]
 
 
 def shard(model: PreTrainedModel) -> None:

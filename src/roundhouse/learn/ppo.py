@@ -1,7 +1,8 @@
 """Proximal policy optimisation of the supervised model against the reward model.
 
 Four models: the policy that learns, its frozen reference, the frozen reward model, and a critic
-that starts as a copy of the reward model. `train_step` is the algorithm, in numbered steps.
+that starts as a copy of the reward model, or is a head on the policy's own trunk. `train_step` is
+the algorithm, in numbered steps.
 """
 
 import time
@@ -29,8 +30,10 @@ from roundhouse.learn.alarms import Watch
 from roundhouse.learn.checkpoint import NOWHERE, Checkpoints
 from roundhouse.learn.ppo_state import State, Task
 from roundhouse.learn.ppo_update import learn
+from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.rollout import Rollout, fit, trim
 from roundhouse.learn.text import Batch
+from roundhouse.learn.value_head import ValueHead
 
 #: Between the seeds by which processes draw their answers.
 _APART = 1_000_000_007
@@ -39,11 +42,11 @@ _APART = 1_000_000_007
 def begin(policy: PreTrainedModel, task: Task) -> State:
     """The state before the first step."""
     block = task.settings
-    critic = task.reward.critic() if block.algorithm == "ppo" else None
+    critic = _critic(policy, task)
     identity = _identity(policy, task)
     if task.shard:
         models.shard(policy)
-    if task.shard and critic:
+    if task.shard and isinstance(critic, RewardModel):
         reward_model.shard(critic)
     groups = [{"params": models.parameters([policy]), "lr": block.lr}]
     if critic:
@@ -58,6 +61,12 @@ def begin(policy: PreTrainedModel, task: Task) -> State:
         rl.KlController(block.kl_coef, block.kl_target, block.kl_horizon),
         Watch(block.alarms),
     )
+
+
+def _critic(policy: PreTrainedModel, task: Task) -> RewardModel | ValueHead | None:
+    if task.settings.algorithm != "ppo":
+        return None
+    return ValueHead(policy) if task.settings.critic == "shared" else task.reward.critic()
 
 
 def train(

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from roundhouse.learn import checkpoint, optimizers, parallel, rl
 from roundhouse.learn.alarms import Watch
 from roundhouse.learn.reward_model import RewardModel
+from roundhouse.learn.value_head import ValueHead
 from roundhouse.settings import PpoSettings
 
 
@@ -19,7 +20,8 @@ class State:
 
     Attributes:
         identity: of the training, for its checkpoints.
-        policy, critic: the models that learn; REINFORCE leave-one-out has no critic.
+        policy, critic: what learns; the critic is a model, or a head on the policy's trunk, and
+            REINFORCE leave-one-out has none.
         optimizer: Adam over both, one parameter group each.
         generator: draws the answers and the minibatches.
         kl: the controller of the price of KL.
@@ -30,7 +32,7 @@ class State:
 
     identity: str
     policy: PreTrainedModel
-    critic: RewardModel | None
+    critic: RewardModel | ValueHead | None
     optimizer: optimizers.Optimizers
     generator: torch.Generator
     kl: rl.KlController

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from roundhouse.learn import models, optimizers, parallel, rl, rollout
 from roundhouse.learn.ppo_state import State, Task
-from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.rollout import Rollout
+from roundhouse.learn.value_head import ValueHead
 from roundhouse.settings import PpoSettings
 
 
@@ -37,11 +36,9 @@ def _update(state: State, task: Task, given: Rollout, rows: Tensor) -> dict[str,
     ratio_max = 0.0
     for some, own in parallel.parts(rows.tolist(), task.micro_batch):
         part = rollout.select(given, torch.tensor(some, device=rows.device))
-        policy = _teach_policy(state.policy, part, own / tokens, block)
-        ratio_max = max(ratio_max, policy.pop("ratio_max"))
-        sums.update(policy)
-        if state.critic:
-            sums.update(_teach_critic(state.critic, part, own / states, block))
+        found = _teach(state, part, own / tokens, own / states, block)
+        ratio_max = max(ratio_max, found.pop("ratio_max"))
+        sums.update(found)
     figures = parallel.totals(sums) | {"ratio_max": parallel.highest(ratio_max)}
     for name, model in (("policy", state.policy), ("critic", state.critic)):
         if model:
@@ -52,20 +49,39 @@ def _update(state: State, task: Task, given: Rollout, rows: Tensor) -> dict[str,
     return figures
 
 
-def _teach_policy(
-    policy: PreTrainedModel, part: Rollout, worth: Tensor, block: PpoSettings
+def _teach(
+    state: State, part: Rollout, action: Tensor, value: Tensor, block: PpoSettings
 ) -> dict[str, float]:
     """Adds the gradients of a part of a minibatch; returns its share of the minibatch's figures.
 
-    Backward at once: what one model keeps for it is freed before the other runs. `worth` is that
-    of one action, of all that the minibatch has.
+    Models of their own go backward one after the other: what one keeps for it is freed before the
+    other runs. `action` and `value` are what one action and one state are worth, of all that the
+    minibatch has.
     """
+    if isinstance(state.critic, ValueHead):
+        new, values = state.critic.both(part.batch, block.temperature)
+        loss, figures = _policy_share(new, part, action, block)
+        more, others = _critic_share(values, part, value, block)
+        _backward(loss + more)
+        return figures | others
+    new = models.response_logprobs(state.policy, part.batch, block.temperature)
+    loss, figures = _policy_share(new, part, action, block)
+    _backward(loss)
+    if state.critic:
+        loss, others = _critic_share(state.critic.values(part.batch), part, value, block)
+        _backward(loss)
+        figures |= others
+    return figures
+
+
+def _policy_share(
+    new: Tensor, part: Rollout, worth: Tensor, block: PpoSettings
+) -> tuple[Tensor, dict[str, float]]:
+    """The part's share of the policy's loss, and of its figures; new: log-probabilities [B, R]."""
     actions = part.batch.action_mask
-    new = models.response_logprobs(policy, part.batch, block.temperature)
     found = rl.policy_loss(new, part.logprobs, part.advantages, actions, block.clip)
     share = actions.sum() * worth
-    (share * found.loss).backward()  # type: ignore[no-untyped-call]
-    return {
+    return share * found.loss, {
         "policy_loss": (share * found.loss).item(),
         "approx_kl": (share * found.approx_kl).item(),
         "clip_fraction": (share * found.clip_fraction).item(),
@@ -74,16 +90,18 @@ def _teach_policy(
     }
 
 
-def _teach_critic(
-    critic: RewardModel, part: Rollout, worth: Tensor, block: PpoSettings
-) -> dict[str, float]:
-    """As `_teach_policy`, for the critic; `worth` is that of one state."""
+def _critic_share(
+    new: Tensor, part: Rollout, worth: Tensor, block: PpoSettings
+) -> tuple[Tensor, dict[str, float]]:
+    """As `_policy_share`, for the critic, whose loss comes with its weight; new: values [B, R]."""
     states = rl.value_mask(part.batch.lengths, part.batch.responses.shape[1])
-    new = critic.values(part.batch)
     found = rl.value_loss(new, part.values, part.returns, states, block.value_clip)
     share = states.sum() * worth
-    (share * block.value_coef * found.loss).backward()  # type: ignore[no-untyped-call]
-    return {
+    return share * block.value_coef * found.loss, {
         "value_loss": (share * found.loss).item(),
         "value_clip_fraction": (share * found.clip_fraction).item(),
     }
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]
