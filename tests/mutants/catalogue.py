@@ -186,6 +186,10 @@ LEARNING = (
         f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
     ),
     Mutant(
+        "shared critic not taught", _UPDATE, "_backward(loss + more)", "_backward(loss)",
+        f"{_T_PPO}::test_the_critic_learns_what_answers_are_worth_and_is_asked_as_it_is_now",
+    ),
+    Mutant(
         "critic not in a checkpoint", _STATE, '(self.critic, saved["critic"])',
         '(self.policy, saved["policy"])',
         "tests/learn/test_checkpoint.py::"
