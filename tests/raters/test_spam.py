@@ -76,10 +76,9 @@ def test_a_mild_preference_with_many_votes_is_no_spam() -> None:
 
 
 def test_a_trifle_lends_no_significance_to_a_chance_effect() -> None:
-    seen = habits.Habits(
-        "a", habits.Habit(0.7, 0.5, 10, 0.3), habits.UNKNOWN, habits.Habit(0.05, 0.01, 9000, 1e-9),
-        *[habits.UNKNOWN] * 5,
-    )  # fmt: skip
+    place, run = habits.Habit(0.7, 0.5, 10, 0.3), habits.Habit(15, 10, 9000, 1e-9)
+    unknown = habits.UNKNOWN
+    seen = habits.Habits("a", place, *[unknown] * 4, run, unknown, unknown)
     p, odd, words = spam._fixed(seen)
     assert (p, odd, words) == (0.6, True, ["the answer shown first in 0.70, usual 0.50"])
 
