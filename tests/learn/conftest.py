@@ -58,31 +58,32 @@ def policy(request: pytest.FixtureRequest) -> Policy:
     return made
 
 
+def small(**changes: Any) -> Settings:
+    """The project's settings made tiny, with overrides such as `**{"ppo.steps": 3}`."""
+    sizes = {
+        "model.scratch": SHAPE.model_dump(),
+        "model.prompt_tokens": 12,
+        "model.response_tokens": 8,
+        "compute.threads": 1,
+        "sft.epochs": 1,
+        "sft.batch": 4,
+        "reward.epochs": 1,
+        "reward.batch": 4,
+        "ppo.steps": 2,
+        "ppo.batch": 8,
+        "ppo.minibatch": 4,
+        "dpo.batch": 4,
+        "dpo.epochs": 1,
+        "evaluate.bootstrap_draws": 50,
+    }
+    overrides = [f"{key}={value}" for key, value in (sizes | changes).items()]
+    return params.load(PARAMS, overrides)
+
+
 @pytest.fixture
 def tiny() -> Callable[..., Settings]:
-    """The project's settings made tiny, with overrides such as `**{"ppo.steps": 3}`."""
-
-    def make(**changes: Any) -> Settings:
-        small = {
-            "model.scratch": SHAPE.model_dump(),
-            "model.prompt_tokens": 12,
-            "model.response_tokens": 8,
-            "compute.threads": 1,
-            "sft.epochs": 1,
-            "sft.batch": 4,
-            "reward.epochs": 1,
-            "reward.batch": 4,
-            "ppo.steps": 2,
-            "ppo.batch": 8,
-            "ppo.minibatch": 4,
-            "dpo.batch": 4,
-            "dpo.epochs": 1,
-            "evaluate.bootstrap_draws": 50,
-        }
-        overrides = [f"{key}={value}" for key, value in (small | changes).items()]
-        return params.load(PARAMS, overrides)
-
-    return make
+    """`small`."""
+    return small
 
 
 def asks(*texts: str) -> list[Messages]:

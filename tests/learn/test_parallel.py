@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from roundhouse.hashes import sha256_folder
 from roundhouse.learn import parallel
 from roundhouse.settings import Settings
 from tests.conftest import PROJECT
+from tests.learn.conftest import small
 from tests.learn.test_checkpoint import prepare, settings_of
 
 STAGES = ["sft", "reward", "ppo", "shared", "rloo", "dpo"]
@@ -30,13 +30,13 @@ LAUNCH = [
 Figures = dict[tuple[str, int], dict[str, float]]
 
 
-def ready(folder: Path, tiny: Callable[..., Settings], **changes: Any) -> None:
+def ready(folder: Path, **changes: Any) -> None:
     """What stages read. AdamW throughout: Muon rounds to bfloat16, which differs by more.
 
     Batches of five do not go evenly into processes or micro-batches.
     """
     prepare(folder)
-    settings = settings_of(tiny, folder).model_dump(by_alias=True)
+    settings = settings_of(small, folder).model_dump(by_alias=True)
     settings["sft"] |= {"muon_lr": 0.0, "batch": 5}
     settings["reward"] |= {"members": 3, "objective": "worst", "batch": 5}
     settings["ppo"]["minibatch"] = 8
@@ -90,22 +90,30 @@ def assert_alike(one: Figures, other: Figures) -> None:
             assert other[step][name] == pytest.approx(value, rel=2e-3, abs=2e-4), (step, name)
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Figures]:
+    """Where one process wrote what comes of whole batches, and its figures."""
+    folder = tmp_path_factory.mktemp("alone")
+    ready(folder)
+    return folder, run(folder, "one")
+
+
 @pytest.mark.parametrize("shard", [False, True], ids=["whole", "shards"])
 def test_two_processes_have_the_losses_and_weights_of_one(
-    shard: bool, tmp_path: Path, tiny: Callable[..., Settings]
+    shard: bool, alone: tuple[Path, Figures], tmp_path: Path
 ) -> None:
-    ready(tmp_path, tiny)
-    one = run(tmp_path, "one")
     # An odd number of parts: one process has a turn that counts nothing.
-    ready(tmp_path, tiny, processes=2, shard=shard, micro_batch=2)
-    assert_alike(one, run(tmp_path, "two"))
+    ready(tmp_path, processes=2, shard=shard, micro_batch=2)
+    folder, figures = alone
+    assert_alike(figures, run(tmp_path, "two"))
+    outs = (folder / "one", tmp_path / "two")
     for stage in STAGES:
-        first, second = (models_in(tmp_path / out, stage) for out in ("one", "two"))
+        first, second = (models_in(out, stage) for out in outs)
         assert first.keys() == second.keys()
         # A pair's loss says nothing of the bias: what Adam makes of it is rounding alone.
         for name, weight in first.items() if stage != "reward" else without_bias(first):
             torch.testing.assert_close(second[name], weight, rtol=1e-3, atol=1e-4)
-    kept = [jsonl.read_json(tmp_path / out / "reward" / "reward.json") for out in ("one", "two")]
+    kept = [jsonl.read_json(out / "reward" / "reward.json") for out in outs]
     assert kept[0]["voices"]["objective"] == kept[1]["voices"]["objective"] == "worst"
     assert kept[1]["mean"] == pytest.approx(kept[0]["mean"], abs=1e-3)
 
@@ -114,9 +122,9 @@ def test_two_processes_have_the_losses_and_weights_of_one(
     "shard", [False, pytest.param(True, marks=pytest.mark.torture)], ids=["whole", "shards"]
 )
 def test_processes_that_die_go_on_with_their_own_draws_and_end_with_the_same_bytes(
-    shard: bool, tmp_path: Path, tiny: Callable[..., Settings]
+    shard: bool, tmp_path: Path
 ) -> None:
-    ready(tmp_path, tiny, processes=2, shard=shard)
+    ready(tmp_path, processes=2, shard=shard)
     run(tmp_path, "whole", how="drawn")
     run(tmp_path, "part", dies_at=3, how="drawn")
     assert not any((tmp_path / "part" / stage).exists() for stage in STAGES)
@@ -127,12 +135,10 @@ def test_processes_that_die_go_on_with_their_own_draws_and_end_with_the_same_byt
         assert first == second
 
 
-def test_micro_batches_add_up_to_the_batch(tmp_path: Path, tiny: Callable[..., Settings]) -> None:
-    ready(tmp_path, tiny)
-    whole = run(tmp_path, "whole")
+def test_micro_batches_add_up_to_the_batch(alone: tuple[Path, Figures], tmp_path: Path) -> None:
     # The last part is smaller.
-    ready(tmp_path, tiny, micro_batch=3)
-    assert_alike(whole, run(tmp_path, "parts"))
+    ready(tmp_path, micro_batch=3)
+    assert_alike(alone[1], run(tmp_path, "parts"))
 
 
 def test_each_process_has_as_many_turns(monkeypatch: pytest.MonkeyPatch) -> None:
