@@ -6,7 +6,6 @@ import pytest
 
 from roundhouse.errors import DataError
 from roundhouse.raters import table, verdict
-from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.verdict import RaterVerdict
 from roundhouse.settings import RaterSettings
 from roundhouse.simulate import votes as simulated
@@ -210,15 +209,3 @@ def test_regions_of_verdicts_keep_their_share(
         assert part >= low * counted - 1e-9
         if most == 1.0:
             assert part < 0.6 * counted
-
-
-def test_the_pool_alarms_on_a_sure_and_large_fall_only(rater_settings: RaterSettings) -> None:
-    blocking = rater_settings.model_copy(update={"block_on_alarm": True})
-    fall = Estimate(-0.2, -0.3, -0.1)
-    assert verdict.judge_pool(fall, rater_settings, ()).state == "warn"
-    assert verdict.judge_pool(fall, blocking, ()).state == "block"
-    assert verdict.judge_pool(fall, blocking, ("agreement-drop",)).state == "warn"
-    for calm in (
-        Estimate(-0.05, -0.08, -0.02), Estimate(-0.2, -0.5, 0.1), Estimate(0.2, 0.1, 0.3), UNKNOWN,
-    ):  # fmt: skip
-        assert verdict.judge_pool(calm, blocking, ()).state == "ok"
