@@ -34,8 +34,8 @@ GOLD_P = 1e-4
 #: The level of the test of the round where the sum over votes alarms too. Either alone, at its own
 #: level, would watch one honest rater-round in forty.
 BOTH_P = 0.05
-#: A group is watched at the level of its test, and suspended at this one: one simulated pool in 200,
-#: the fewest that the test can tell. Or where the rater names the better answer too seldom as well.
+#: A group is watched at the level of its test, and suspended at this one: one simulated pool in
+#: 200, the fewest that the test can tell. Or where the rater is right too seldom as well.
 SURE_GROUP_P = 0.005
 #: Share of false discoveries, over raters, at which a fall counts towards suspension.
 DISCOVERY_RATE = 0.05
