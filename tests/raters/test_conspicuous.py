@@ -19,10 +19,10 @@ CLEAR = Habits("a", *[UNKNOWN] * 8)
     ],
 )
 def test_a_loose_habit_that_matters_has_its_words(name: str, habit: Habit, words: str) -> None:
-    found = conspicuous.loose(CLEAR._replace(**{name: habit}))
+    found = conspicuous.loose(Habits(**{**CLEAR._asdict(), name: habit}))
     assert found.odd and found.p == 1e-6
     assert found.words[0].startswith(words) and found.words[0].endswith("(p 1e-06)")
-    assert not conspicuous.fixed(CLEAR._replace(**{name: habit})).odd
+    assert not conspicuous.fixed(Habits(**{**CLEAR._asdict(), name: habit})).odd
 
 
 def test_a_trifle_matters_to_nobody() -> None:

@@ -1,12 +1,13 @@
 """Did the pool change since the last round? An alarm that says which: the raters, or the items.
 
 Alpha falls when the raters change and when the items get harder. Anchors, items that come back,
-tell the two apart (`anchors`). So
+tell the two apart (`anchors`); so do check items that come back. So
 
 - **raters changed**: an alarm, whether or not alpha fell by `raters.alarm_drop`; but where they
   agree as before, on other answers, and all of it came with a new guideline, that is what a
   guideline is for: a note;
-- **items got harder**, raters as before: a note, however far alpha fell;
+- **items got harder**, raters as before: a note, however far alpha fell. Where neither is shown by
+  itself, but alpha fell and the raters explain less than half of it at most, it was the items;
 - **neither shown**, **cannot be told**: an alarm where alpha fell, which says what is missing.
 """
 
@@ -35,9 +36,9 @@ Cause = anchors.Cause | Literal["new guideline"]
 class Compared(NamedTuple):
     """The newest round against the one before.
 
-    alpha: the difference; pool: what anchors say; guideline: the version that (nearly) all votes of
-    the newest round state and none of the round before, or empty; gold: shares of right answers on
-    check items before and now, NaN where there are none.
+    alpha: the difference; pool: what anchors say, and check items that came back; guideline: the
+    version that (nearly) all votes of the newest round state and none of the round before, or
+    empty; gold: shares of right answers on check items before and now, NaN where there are none.
     """
 
     alpha: Estimate
@@ -90,10 +91,16 @@ def compare(votes: pd.DataFrame, settings: RaterSettings, seed: int) -> Compared
     before, now = (votes[votes["round"] == number] for number in rounds[-2:])
     draws, sure = settings.bootstrap_draws, settings.confidence
     alpha = alpha_change(counts(now), counts(before), draws, sure, seed)
-    pool = anchors.pool_change(now, before, sure)
     newest = guidelines.versions(now)[-1:] or [""]
     is_new = newest[0] not in set(before["guideline"])
     guided = is_new and bool((now["guideline"] == newest[0]).mean() >= MOST)
+    if not guided:
+        # Easy items that come back move with the raters as anchors do, and hardly by chance. But
+        # they were chosen for being easy under the old guideline.
+        before, now = (
+            part.assign(anchor=part["anchor"] | (part["gold"] >= 0)) for part in (before, now)
+        )
+    pool = anchors.pool_change(now, before, sure)
     return Compared(alpha, pool, newest[0] if guided else "", (_right(before), _right(now)))
 
 
@@ -114,6 +121,8 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     fell = alpha.known and -alpha.value >= settings.alarm_drop and alpha.high < 0
     guided = bool(found.guideline) and pool.p >= POOL_P > pool.p_shift
     cause: Cause = "new guideline" if guided else pool.cause
+    if cause == "neither" and fell and _by_items(pool):
+        cause = "items got harder"
     figures = {
         **_named("alpha_change", alpha), **_named("flipped", pool.flipped),
         **_named("harder", pool.harder), "anchors": pool.anchors, "p": _number(pool.p),
@@ -135,34 +144,44 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     return PoolVerdict("block" if block else "warn", AGREEMENT_DROP, message, cause, figures)
 
 
+def _by_items(pool: PoolChange) -> bool:
+    """Whether the raters, at the upper end of what they may have changed, explain less than half of
+    the fall of agreement on fresh items (on a logarithmic scale)."""
+    if not (pool.flipped.known and pool.harder.known):
+        return False
+    fall = pool.harder.value * (1 - 2 * pool.flipped.value) ** 2
+    least = max(0.0, 1 - 2 * max(0.0, pool.flipped.high)) ** 2
+    return 0 < fall < 1 and least >= math.sqrt(fall)
+
+
 def _because(cause: Cause, found: Compared) -> str:
     pool = found.pool
     with_new = f", together with guideline {found.guideline}" if found.guideline else ""
     if cause == "new guideline":
         return (
             f"with guideline {found.guideline} the raters agree as before, on other answers "
-            f"({pool.anchors} anchors, p {pool.p_shift:.2g})"
+            f"({pool.anchors} items that came back, p {pool.p_shift:.2g})"
         )
     if cause == "raters changed" and pool.p < POOL_P:
         turned = f"as if {_said(pool.flipped, '.0%')} of all votes were turned"
         return (
-            f"the raters changed{with_new}: on {pool.anchors} anchors they vote {turned} "
-            f"(p {pool.p:.2g})"
+            f"the raters changed{with_new}: on {pool.anchors} items that came back they vote "
+            f"{turned} (p {pool.p:.2g})"
         )
     if cause == "raters changed":
         return (
-            f"the raters changed{with_new}: on {pool.anchors} anchors they agree with each other, "
-            f"but less with what they said before (p {pool.p_shift:.2g})"
+            f"the raters changed{with_new}: on {pool.anchors} items that came back they agree "
+            f"with each other, but less with what they said before (p {pool.p_shift:.2g})"
         )
     if cause == "items got harder":
         return (
-            f"the items got harder, the raters are as before ({pool.anchors} anchors): agreement "
-            f"beyond chance is {_said(pool.harder, '.2f')} of what it was"
+            f"the items got harder, the raters are as before ({pool.anchors} items that came "
+            f"back): agreement beyond chance is {_said(pool.harder, '.2f')} of what it was"
         )
     if cause == "neither":
         return (
-            f"{pool.anchors} anchors show neither changed raters nor harder items for certain, "
-            "please look"
+            f"{pool.anchors} items that came back show neither changed raters nor harder items "
+            f"for certain, please look (let each rater vote on {AGAIN} anchors in every round)"
         )
     return f"{_untold(found)}, please look"
 
