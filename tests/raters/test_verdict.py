@@ -135,6 +135,22 @@ def test_wrong_check_items_suspend_alone(simulate: Simulate, rater_settings: Rat
     assert found["r0003"].state == "ok"
 
 
+def test_few_wrong_check_items_of_a_rater_far_from_chance_are_watched(
+    simulate: Simulate, rater_settings: RaterSettings
+) -> None:
+    """19 of 25 right where the others make no mistake: too few, though no coin's share."""
+    world = simulate(600, 3, np.full(10, 0.9), 9)
+    votes = world.votes.assign(gold=-1)
+    gold = votes.index[votes["rater"] == "r0004"][:25]
+    rest = votes.index[votes["rater"] != "r0004"][:200]
+    votes.loc[rest, "gold"] = votes.loc[rest, "label"]
+    votes.loc[gold, "gold"] = votes.loc[gold, "label"]
+    votes.loc[gold[:6], "gold"] = 1 - votes.loc[gold[:6], "label"]
+    found = judged(votes, rater_settings)
+    assert found["r0004"].state == "watch"
+    assert "19 of 25 check items" in found["r0004"].newest.evidence[-1]
+
+
 def two_regions(seed: int, taste: bool) -> pd.DataFrame:
     """Twelve raters of a large region; four of a small one see it the other way, or guess."""
     generator = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from roundhouse.raters import guidelines, onboarding, regions
 from roundhouse.raters.agreement import Estimate
+from roundhouse.raters.alarm import AGAIN
 from roundhouse.raters.guidelines import GuidelineChange
 from roundhouse.raters.onboarding import Onboarding
 from roundhouse.raters.regions import STEP_P, RegionShare, RegionTaste
@@ -82,15 +83,17 @@ def unknown(votes: pd.DataFrame) -> list[str]:
             "No item was seen by two raters: agreement, accuracy and change of raters cannot be "
             f"known, and all votes weigh the same. Let {SHARED} of the items be seen by three."
         )
-    if (votes["gold"] < 0).all():
+    checked = bool((votes["gold"] >= 0).any())
+    if not checked:
         found.append(
             "No row is a check item (`gold`): a mistake that all raters share cannot be seen. "
             f"Give each rater {GOLD} easy ones a round."
         )
     if not votes["anchor"].any():
         found.append(
-            "No row is an anchor: should agreement fall, it cannot be told whether the raters "
-            "changed or the items got harder. Let each rater vote on 20 anchors in every round."
+            f"No row is an anchor: should agreement fall, it {'may not' if checked else 'cannot'} "
+            "be told whether the raters changed or the items got harder. Let each rater vote on "
+            f"{AGAIN} anchors in every round."
         )
     for column, missing, what in (
         ("position", votes["position"] < 0, "a liking for the answer shown first"),
