@@ -6,7 +6,7 @@ import pytest
 from roundhouse import acceptance, gate
 from roundhouse.checks import suite
 from roundhouse.errors import UsageError
-from roundhouse.raters.verdict import AGREEMENT_DROP
+from roundhouse.raters.alarm import AGREEMENT_DROP
 from tests.raters.conftest import PARAMS
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from case import Case, Figure
 
-TOPICS = ("agreement", "reliability", "change", "spam", "regions")
+TOPICS = ("reliability", "change", "spam", "regions", "verdicts")
 
 
 def cases() -> list[Case]:

@@ -141,11 +141,20 @@ class RaterSettings(Block):
     min_weight: Share
     """Lowest weight a rater in state ok or watch can fall to."""
     alarm_drop: Share
-    """Fall of the pool's alpha since the last round that warns, if its interval excludes 0."""
+    """Fall of alpha since the last round that alarms if its interval excludes 0 and anchors do not
+    show that the items got harder. Raters who changed by their anchors alarm without a fall."""
     block_on_alarm: bool
-    """Whether that fall blocks the round until a person accepts it."""
+    """Whether such an alarm blocks the round until a person accepts it; else it warns."""
     max_region_loss: Share
     """Largest part of its share of weight that any region may lose."""
+    population: dict[str, OpenShare]
+    """Region to its share of the people whom the raters stand for; `{}` names none as missing."""
+
+    @model_validator(mode="after")
+    def _population_is_whole(self) -> Self:
+        if sum(self.population.values()) > 1 + 1e-9:
+            raise ValueError("population: the shares of regions sum to more than 1")
+        return self
 
 
 class SftSettings(Block):

@@ -277,3 +277,26 @@ def test_demonstrations_and_flags() -> None:
         ("x", "unsafe; rude", ["e", "f"])
     ]
     assert set(flags[0]) == {"prompt", "response", "reason", "side", "domain", "rows"}
+
+
+def test_votes_before_a_change_within_the_round_keep_their_weight() -> None:
+    """Of two votes of r0, one each side of the change, against one of r1."""
+    times = ("2026-01-31T10:00:00Z", "2026-01-31T20:00:00Z")
+    rows = [
+        {**row(2 * n + k, n, f"r{k}", k, False), "created_at": time}
+        for n, time in enumerate(times)
+        for k in (0, 1)
+    ]
+    changed = table.seconds_of("2026-01-31T12:00:00Z")
+    verdicts = [
+        one._replace(
+            epochs=[one.newest._replace(weight=0.25, changed=changed, before=1, weight_before=1.0)]
+        )
+        if one.rater == "r0"
+        else one
+        for one in believe()
+    ]
+    first, second = pairs(rows, verdicts, split=SPLIT.model_copy(update={"judge_rater_share": 0.0}))
+    for line, weight in ((first, 1.0), (second, 0.25)):
+        share = weight / (weight + 1)
+        assert line["p"] == pytest.approx(share if line["a"].startswith("answer a") else 1 - share)

@@ -101,3 +101,15 @@ def test_rounds_without_a_past_and_without_votes() -> None:
     assert cusum.paths(votes.iloc[:0], votes) == {}
     with pytest.raises(DataError, match="later rounds as `now`"):
         cusum.paths(votes[votes["round"] == 1], votes[votes["round"] == 2])
+
+
+def test_a_sum_goes_on_from_where_it_stood() -> None:
+    gain = np.array([1.0, 1.0, -9.0, 1.0])
+    row = np.arange(4)
+    alone = cusum.follow(row, gain, 4.0)
+    carried = cusum.follow(row, gain, 4.0, start=3.0)
+    assert alone.alarm is None and alone.risen == 3
+    assert carried.path.tolist() == [4.0, 5.0, 0.0, 1.0]
+    assert (carried.alarm, carried.change) == (1, 0)
+    assert cusum.follow(row[:2], gain[:2], 4.0, start=1.0).risen == 0
+    assert cusum.follow(row[:3], gain[:3], 4.0).risen is None

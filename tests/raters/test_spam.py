@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from roundhouse.raters import habits, spam
+from roundhouse.raters import conspicuous, habits, spam
 from roundhouse.simulate.votes import Fault, Kind, Pool, draw
 from tests.raters.conftest import Simulate
 
@@ -79,8 +79,8 @@ def test_a_trifle_lends_no_significance_to_a_chance_effect() -> None:
     place, run = habits.Habit(0.7, 0.5, 10, 0.3), habits.Habit(15, 10, 9000, 1e-9)
     unknown = habits.UNKNOWN
     seen = habits.Habits("a", place, *[unknown] * 4, run, unknown, unknown)
-    p, odd, words = spam._fixed(seen)
-    assert (p, odd, words) == (0.6, True, ["the answer shown first in 0.70, usual 0.50"])
+    words = ["the answer shown first in 0.70 of 10, usual 0.50 (p 0.3)"]
+    assert conspicuous.fixed(seen) == (0.6, True, words)
 
 
 def test_evidence_says_what_was_seen() -> None:
@@ -88,7 +88,8 @@ def test_evidence_says_what_was_seen() -> None:
         f.rater: f for f in spam.findings(draw(POOL, 1, 2, [Fault(BAD, "fixed")]).votes, draws=19)
     }
     one = findings["r001"]
-    assert one.evidence[0] == "the answer shown first in 1.00, usual 0.50"
+    assert one.evidence[0].startswith("the answer shown first in 1.00 of 2")
+    assert ", usual 0.50 (p " in one.evidence[0]
     assert one.fixed < 1e-10 and one.random < 1e-3 and math.isnan(one.colluding)
     assert findings["r000"].evidence == [] and findings["r000"].kind == "clear"
 

@@ -38,6 +38,7 @@ def test_swapped_order_is_one_item_and_the_labels_turn(
     assert votes["item"].tolist() == [0, 0, 0, 0]
     assert votes["label"].tolist() == [contract, contract, tree, TIE]
     assert votes["position"].tolist() == [tree, contract, -1, -1]
+    assert votes["longer"].tolist() == [contract] * 4
     assert votes["gold"].tolist() == [contract, contract, TIE, -1]
 
 
@@ -161,3 +162,8 @@ def test_times_need_a_zone() -> None:
     assert table.seconds_of("1970-01-01T00:01:00Z") == 60.0
     assert pd.isna(table.seconds_of("2026-01-31T16:59:52"))
     assert pd.isna(table.seconds_of("soon"))
+
+
+def test_a_time_is_told_in_utc_to_the_second() -> None:
+    assert table.moment(table.seconds_of("2026-01-31T17:59:52+01:00")) == "2026-01-31T16:59:52Z"
+    assert table.moment(float("nan")) is None

@@ -8,7 +8,10 @@ from roundhouse.rounds import record
 
 def test_alarms_of_training_and_of_the_raters_are_warnings(tmp_path: Path) -> None:
     assert record.warnings(tmp_path) == []
-    pool = {"state": "warn", "check": "agreement-drop", "message": "less agreement than before"}
+    pool = {
+        "state": "warn", "check": "agreement-drop", "message": "less agreement than before",
+        "warnings": ["Region c is missing."],
+    }  # fmt: skip
     (tmp_path / "out" / "raters").mkdir(parents=True)
     jsonl.write_json(tmp_path / "out" / "raters" / "verdict.json", pool)
     figures = {"ppo/kl": 3.0, "ppo/alarms/kl": 4.0, "ppo/alarms/eos": 0.0}
@@ -16,5 +19,6 @@ def test_alarms_of_training_and_of_the_raters_are_warnings(tmp_path: Path) -> No
     jsonl.write_json(tmp_path / "out" / "align" / "figures.json", figures)
     assert record.warnings(tmp_path) == [
         "agreement-drop: less agreement than before",
+        "raters: Region c is missing.",
         "ppo-alarm: kl in 4 steps; in MLflow see ppo/alarms/kl",
     ]

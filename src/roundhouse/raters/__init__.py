@@ -31,12 +31,15 @@ Who does not look?
     pool        what is usual among raters, robustly, and how far one of them is from it
     habits      place, length, time, runs and contradictions of one rater beside the others
     collusion   groups who agree with each other beyond what they know
-    spam        one finding a rater: clear, fixed, random, colluding, or a view
+    conspicuous which habits are far enough from what is usual to matter
+    spam        one finding a rater: clear, a habit, fixed, random, colluding, or a view
     poisoning   what one rater can do to a model: shares and caps, tied words, influence
 What follows?
     evidence    all tests of a round, turned into a state of each rater in it
     minority    views that a region shares
-    verdict     states, weights, warnings and blocks
+    verdict     states and weights
+    alarm       did the pool change: a note, a warning or a block
+    notes       regions, guidelines, newcomers and what cannot be known, in sentences
     shares      the part of the weight that each region keeps
     fading      old feedback by its use
     aggregate   votes to pairs, demonstrations and flagged answers

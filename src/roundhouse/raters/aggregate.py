@@ -101,11 +101,16 @@ def demonstrations(
 
 
 def _weights(votes: pd.DataFrame, verdicts: Sequence[RaterVerdict]) -> Floats:
-    """[votes] weight of each, by its rater and round."""
+    """[votes] weight of each, by its rater and round, and by its time where they changed in it."""
     by_name = {one.rater: one for one in verdicts}
     keys = list(zip(votes["rater"], votes["round"], strict=True))
-    each = {(rater, number): by_name[rater].at(number).weight for rater, number in set(keys)}
-    return np.array([each[key] for key in keys], np.float64)
+    each = {(rater, number): by_name[rater].at(number) for rater, number in set(keys)}
+    epochs = [each[key] for key in keys]
+    weight, before, changed = (
+        np.array([getattr(epoch, name) for epoch in epochs], np.float64)
+        for name in ("weight", "weight_before", "changed")
+    )
+    return np.where(votes["at"].to_numpy(np.float64) < changed, before, weight)
 
 
 def flags(found: Iterable[Judgement]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ three rounds after one of record, counted to each rater's first alarm. One per c
 final when their votes are in.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,8 @@ class Path(NamedTuple):
     row: [votes] positions in the table `now`, in the order of time; path: [votes] the sum after
     each, level where a vote tells nothing; alarm: index of the first vote above the threshold, or
     None; change: index of the first vote since the sum was last 0 before the alarm, the likeliest
-    begin, or None without an alarm.
+    begin, or None without an alarm; of a sum that began above 0 and never came back to it, the
+    first.
     """
 
     row: Ints
@@ -47,8 +49,20 @@ class Path(NamedTuple):
     alarm: int | None
     change: int | None
 
+    @property
+    def risen(self) -> int | None:
+        """Index of the first vote since the sum was last 0 at its end; None where it ends at 0."""
+        zeros = np.flatnonzero(self.path <= 0)
+        first = int(zeros[-1]) + 1 if len(zeros) else 0
+        return first if first < len(self.path) else None
 
-def paths(now: pd.DataFrame, before: pd.DataFrame, threshold: float = THRESHOLD) -> dict[str, Path]:
+
+def paths(
+    now: pd.DataFrame,
+    before: pd.DataFrame,
+    threshold: float = THRESHOLD,
+    start: Mapping[str, float] | None = None,
+) -> dict[str, Path]:
     """The sum of every rater who votes in `now`, by name.
 
     Args:
@@ -56,6 +70,7 @@ def paths(now: pd.DataFrame, before: pd.DataFrame, threshold: float = THRESHOLD)
         before: votes of earlier rounds, each rater's record; it may be empty, and raters without a
             record stand at the pool's.
         threshold: of the alarm.
+        start: raters to where their sums stood before `now`; 0 for all others.
 
     Raises:
         DataError: a round of `now` is not after all of `before`.
@@ -72,7 +87,7 @@ def paths(now: pd.DataFrame, before: pd.DataFrame, threshold: float = THRESHOLD)
     order = np.lexsort((now["at"].to_numpy(np.float64), now["round"].to_numpy(), rater))
     ends = np.cumsum(np.bincount(rater, minlength=len(names)))[:-1]
     return {
-        str(name): follow(rows, gain[rows], threshold)
+        str(name): follow(rows, gain[rows], threshold, (start or {}).get(str(name), 0.0))
         for name, rows in zip(names, np.split(order, ends), strict=True)
     }
 
@@ -96,15 +111,15 @@ def gains(found: Evidence, fresh: NDArray[np.bool_]) -> Floats:
     return np.where(one.agree, np.log(turned / expected), np.log((1 - turned) / (1 - expected)))
 
 
-def follow(row: Ints, gain: Floats, threshold: float) -> Path:
+def follow(row: Ints, gain: Floats, threshold: float, start: float = 0.0) -> Path:
     """The sum max(0, s + gain) over gains [votes] in order, its alarm and its change point.
 
     >>> one = follow(np.arange(4), np.array([-1.0, 1.0, -0.5, 2.0]), 2.0)
     >>> one.path.tolist(), one.alarm, one.change
     ([0.0, 1.0, 0.5, 2.5], 3, 1)
     """
-    total = np.concatenate([[0.0], np.cumsum(gain)])
-    path = (total - np.minimum.accumulate(total))[1:]
+    total = start + np.cumsum(gain)
+    path = total - np.minimum(np.minimum.accumulate(total), 0.0)
     above = np.flatnonzero(path > threshold)
     if not len(above):
         return Path(row, path, None, None)

@@ -4,33 +4,56 @@ Every round is looked at with what came before it, so a rater who changed in rou
 round 2 whatever they do later, and the votes of that round stay down-weighted. A rater's rounds in
 which something was found are left out of what later rounds are compared with: a fall that lasts is
 found again, and is then a fall in two rounds running.
+
+A rater's sum over votes (`cusum`) runs on from round to round until something is found. It says
+since when votes are turned, and makes a lesser change in the round enough for a watch; alone it
+changes no state.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from roundhouse.raters import drift, minority, spam
+from roundhouse.raters import cusum, drift, minority, spam
 from roundhouse.raters.agreement import UNKNOWN, Estimate
+from roundhouse.raters.binomial import exact_interval
 from roundhouse.raters.change import GoldTest, gold_tests
+from roundhouse.raters.cusum import THRESHOLD, Path
 from roundhouse.raters.drift import ALARM_P, Drift
-from roundhouse.raters.spam import Finding
+from roundhouse.raters.spam import CHECK_P, Finding
+from roundhouse.raters.table import moment
 
 State = Literal["ok", "watch", "suspended", "minority"]
 
-#: Chance of so few right check items among raters like the rest, below which a rater is suspended.
+#: Chance of so few right check items among raters like the rest, below which a rater is suspended
+#: if the share of right ones may be that of a coin, else watched.
 GOLD_P = 1e-4
+#: The level of the test of the round where the sum over votes alarms too. Either alone, at its own
+#: level, would watch one honest rater-round in forty.
+BOTH_P = 0.05
+#: A group is watched at the level of its test, and suspended at this one: one simulated pool in
+#: 200, the fewest that the test can tell. Or where the rater is right too seldom as well.
+SURE_GROUP_P = 0.005
 #: Share of false discoveries, over raters, at which a fall counts towards suspension.
 DISCOVERY_RATE = 0.05
+#: States whose votes nobody is compared with.
+BAD: tuple[State, ...] = ("watch", "suspended")
 _GRAVITY: dict[State, int] = {"ok": 0, "minority": 1, "watch": 2, "suspended": 3}
 
 
 class Shown(NamedTuple):
-    """A rater in one round: the state, and why, in words; empty where nothing was found."""
+    """A rater in one round.
+
+    state, and why, in words; empty where nothing was found; changed: time (`at`) of the first vote
+    after the change, where the rater is watched for a change that began within the round, else NaN.
+    """
 
     state: State
     words: list[str]
+    changed: float = math.nan
 
 
 class Skill(NamedTuple):
@@ -58,8 +81,9 @@ def by_round(votes: pd.DataFrame, skill: Skill, least: int) -> dict[tuple[str, i
     """
     found: dict[tuple[str, int], Shown] = {}
     fallen: set[str] = set()
+    running: dict[str, _Sum] = {}
     for number in sorted(int(number) for number in votes["round"].unique()):
-        tests = _Tests(votes, number, found, least)
+        tests = _Tests(votes, number, found, running, least)
         for rater, size in tests.size.items():
             poor = skill.poor(rater, number) if size >= least else "ok"
             found[rater, number] = tests.shown(rater, rater in fallen, poor)
@@ -70,16 +94,39 @@ def by_round(votes: pd.DataFrame, skill: Skill, least: int) -> dict[tuple[str, i
                 found[rater, number] = Shown("minority", [*found[rater, number].words, words])
         fell = {rater for rater, one in tests.changes.items() if one.q < DISCOVERY_RATE}
         fallen = (fallen - tests.changes.keys()) | fell
+        for rater in tests.size:
+            running.pop(rater, None)
+            if found[rater, number].state not in BAD and rater in tests.sums:
+                running |= tests.carried(rater)
     return found
+
+
+class _Sum(NamedTuple):
+    """A rater's sum at the end of a round, and when (`at`) it was last 0."""
+
+    value: float
+    since: float
 
 
 class _Tests:
     """All tests of one round."""
 
     def __init__(
-        self, votes: pd.DataFrame, number: int, found: Mapping[tuple[str, int], Shown], least: int
+        self,
+        votes: pd.DataFrame,
+        number: int,
+        found: Mapping[tuple[str, int], Shown],
+        running: Mapping[str, _Sum],
+        least: int,
     ) -> None:
         now, before = votes[votes["round"] == number], _steady(votes, number, found)
+        self.at = now["at"].to_numpy(np.float64)
+        self.running = dict(running)
+        start = {rater: one.value for rater, one in running.items()}
+        # Without a record a rater who is poorer than the pool would seem to have changed.
+        self.sums: dict[str, Path] = cusum.paths(now, before, start=start) if len(before) else {}
+        known = set(before["rater"])
+        self.sums = {rater: one for rater, one in self.sums.items() if rater in known}
         self.size = {str(k): int(n) for k, n in now["rater"].value_counts().sort_index().items()}
         self.changes: dict[str, Drift] = drift.drifts(now, before, least) if len(before) else {}
         self.signs: dict[str, Finding] = {one.rater: one for one in spam.findings(now)}
@@ -87,11 +134,25 @@ class _Tests:
 
     def shown(self, rater: str, fell_before: bool, poor: State) -> Shown:
         """The gravest state that any of the tests gives, with all that was found."""
-        parts = [*self._change(rater, fell_before), *self._look(rater, poor), *self._checked(rater)]
+        change = self._change(rater, fell_before)
+        others = [*self._look(rater, poor), *self._checked(rater)]
+        parts = [*change, *others]
         if not parts:
             return Shown("ok", [])
         state = max((part.state for part in parts), key=lambda one: _GRAVITY[one])
-        return Shown(state, [word for part in parts for word in part.words])
+        # What else was found does not begin with the change.
+        changed = change[-1].changed if change and state == "watch" and not others else math.nan
+        return Shown(state, [word for part in parts for word in part.words], changed)
+
+    def carried(self, rater: str) -> dict[str, _Sum]:
+        """The rater's sum for the next round; empty where it ends at 0."""
+        one, before = self.sums[rater], self.running.get(rater)
+        if one.risen is None:
+            return {}
+        since = float(self.at[one.row[one.risen]])
+        if before is not None and not one.risen:
+            since = before.since
+        return {rater: _Sum(float(one.path[-1]), since)}
 
     def could_be_a_view(self, rater: str) -> bool:
         """Whether what was found is no habit, no group's key and no known wrong answers."""
@@ -100,7 +161,8 @@ class _Tests:
 
     def _change(self, rater: str, fell_before: bool) -> list[Shown]:
         one = self.changes.get(rater)
-        if one is None or one.p >= ALARM_P:
+        begun = self._begun(rater)
+        if one is None or one.p >= (ALARM_P if begun is None else BOTH_P):
             return []
         value, low, high = one.flipped
         checked = f", {one.missed} of {one.gold} check items wrong" if one.gold else ""
@@ -108,16 +170,36 @@ class _Tests:
             f"votes changed: as if {value:.0%} ({low:.0%} to {high:.0%}) were turned; "
             f"{one.peers} votes with peers{checked} (p {one.p:.2g})"
         )
+        since, changed = begun or ([], math.nan)
         if fell_before and one.q < DISCOVERY_RATE:
-            return [Shown("suspended", [words, "changed in two rounds running"])]
-        return [Shown("watch", [words])]
+            return [Shown("suspended", [words, *since, "changed in two rounds running"])]
+        return [Shown("watch", [words, *since], changed)]
+
+    def _begun(self, rater: str) -> tuple[list[str], float] | None:
+        """Since when the rater turns votes, in words, and the time where it lies within the round;
+        None without an alarm."""
+        one, before = self.sums.get(rater), self.running.get(rater)
+        if one is None or one.alarm is None or one.change is None:
+            return None
+        at, place = float(self.at[one.row[one.change]]), f"vote {one.change + 1} of {len(one.row)}"
+        if before is not None and not one.change:
+            at, place = before.since, "an earlier round"
+        words = (
+            f"turns votes since {moment(at) or 'an unknown time'} ({place}): the sum over votes "
+            f"reached {one.path.max():.1f}, alarm at {THRESHOLD}"
+        )
+        return [words], at if one.change else math.nan
 
     def _look(self, rater: str, poor: State) -> list[Shown]:
         one = self.signs[rater]
         if one.kind == "view":
             return [Shown("minority", ["a view that a group shares", *one.evidence])]
         if one.kind in ("fixed", "colluding"):
-            return [Shown("suspended", [f"votes look {one.kind}", *one.evidence])]
+            sure = one.kind == "fixed" or one.colluding <= SURE_GROUP_P or one.random < CHECK_P
+            state: State = "suspended" if sure else "watch"
+            return [Shown(state, [f"votes look {one.kind}", *one.evidence])]
+        if one.kind == "habit":
+            return [Shown("watch", ["an odd way of working", *one.evidence])]
         if one.kind == "random" and poor != "ok":
             return [Shown(poor, ["votes look random", *one.evidence])]
         return []
@@ -126,9 +208,10 @@ class _Tests:
         one = self.gold.get(rater)
         if one is None or one.p >= GOLD_P:
             return []
-        return [
-            Shown("suspended", [f"{one.right} of {one.votes} check items right (p {one.p:.2g})"])
-        ]
+        # The test takes honest raters for equally good; the poorest of them are not near chance.
+        chance = exact_interval(one.right, one.votes, 0.95).low <= 0.5
+        words = f"{one.right} of {one.votes} check items right (p {one.p:.2g})"
+        return [Shown("suspended" if chance else "watch", [words])]
 
 
 def _steady(
@@ -136,7 +219,7 @@ def _steady(
 ) -> pd.DataFrame:
     """Votes of earlier rounds, without those in which their rater was watched or suspended."""
     before = votes[votes["round"] < number]
-    bad = {key for key, one in found.items() if one.state in ("watch", "suspended")}
+    bad = {key for key, one in found.items() if one.state in BAD}
     if not bad:
         return before
     keys: Iterable[tuple[str, int]] = zip(before["rater"], before["round"], strict=True)

@@ -4,9 +4,6 @@ A habit is no fault. Each is a figure, the pool's figure, and the chance that a 
 others shows as much; what follows is decided elsewhere (`spam`). Where the table lacks the column,
 or fewer than three raters can be compared, a habit is `UNKNOWN`.
 
-The one column that is not among `table.COLUMNS` is `longer`: the label of the longer answer, -1
-where both are equally long or it is unknown. `table.tidy` drops it, so assign it afterwards.
-
 Sources: Wald and Wolfowitz (1940), On a test whether two samples are from the same population;
 Schilling (1990), The longest run of heads; Singhal et al. (2023), A long way to go: investigating
 length correlations in RLHF.

@@ -25,7 +25,10 @@ FEWEST = 3
 #: Raters further from the middle than this many standard deviations do not define what is usual.
 _OUTLYING = 3.0
 _MAD = 1.4826
-_PASSES = 5
+#: Figures are cut closer. A normal variable cut at 2 standard deviations keeps these parts of its
+#: variance and of the median of its distance from the middle.
+_CUT, _CUT_VARIANCE, _CUT_MEDIAN = 2.0, 0.774, 0.948
+_PASSES = 8
 
 
 class Shares(NamedTuple):
@@ -98,11 +101,10 @@ def standing(value: Floats, error: Floats) -> Standing:
     told = np.isfinite(value) & np.isfinite(error)
     if told.sum() < FEWEST:
         return Standing(math.nan, math.nan, np.full(len(value), np.nan))
-    middle = float(np.median(value[told]))
-    far = np.abs(value - middle)
-    kept = told & (far <= _OUTLYING * np.maximum(_MAD * np.median(far[told]), error))
+    kept = _usual_figures(value, error, told)
     noise = float(np.mean(error[kept] ** 2))
-    between = max(0.0, float(value[kept].var(ddof=1)) - noise) if kept.sum() > 1 else 0.0
+    spread = float(value[kept].var(ddof=1)) / _CUT_VARIANCE if kept.sum() > 1 else 0.0
+    between = max(0.0, spread - noise)
     trust = 1 / np.maximum(error[kept] ** 2 + between, 1e-12)
     usual = float(np.average(value[kept], weights=trust))
     t = (value - usual) / np.sqrt(np.maximum(error**2 + between, 1e-12))
@@ -166,6 +168,20 @@ def _usual_shares(hits: Ints, size: Ints, told: Bools) -> Bools:
             break
         kept = near
         middle = float(hits[kept].sum() / size[kept].sum())
+    return kept
+
+
+def _usual_figures(value: Floats, error: Floats, told: Bools) -> Bools:
+    """[raters] True for those who define what is usual: cut, and cut again about the middle of
+    those who are left, so that many who stand out do not hide each other."""
+    kept = told
+    for step in range(_PASSES):
+        far = np.abs(value - np.median(value[kept]))
+        scale = _MAD * float(np.median(far[kept])) / (_CUT_MEDIAN if step else 1.0)
+        near = told & (far <= _CUT * np.maximum(scale, error))
+        if (near == kept).all() or near.sum() < FEWEST:
+            break
+        kept = near
     return kept
 
 

@@ -1,7 +1,7 @@
 """Who does not look: one finding a rater, from habits, the peers' votes, check items and collusion.
 
-Four kinds of evidence, each against what is usual in the pool (`pool`), so that a rater who is only
-a little worse than the best is nobody's spammer:
+Several kinds of evidence, each against what is usual in the pool (`pool`), so that a rater who is
+only a little worse than the best is nobody's spammer:
 
 - **fixed**: the answer shown first (or second) chosen far more than others choose it; ties far more
   often; long runs of one side.
@@ -10,9 +10,11 @@ a little worse than the best is nobody's spammer:
   method).
 - **colluding**: member of a group that agrees beyond the model and beyond what is usual
   (`collusion`).
+- **habit**: longer answers, haste, few changes of side, contradictions (`conspicuous`). Odd, but no
+  sign by itself that votes say nothing.
 
-The first two are tested for every rater and corrected together (Benjamini-Hochberg). The third is
-one test of the whole pool. Significance is not enough: with thousands of votes a trifle is
+All but the groups are tested for every rater and corrected together (Benjamini-Hochberg). Groups
+are one test of the whole pool. Significance is not enough: with thousands of votes a trifle is
 significant, so a finding also needs an effect that matters in training.
 
 A **view** is no spam: a group that agrees beyond the model, but not closer than others do, and does
@@ -27,18 +29,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roundhouse.raters import collusion, pool
+from roundhouse.raters import collusion, conspicuous, pool
 from roundhouse.raters.change import benjamini_hochberg
+from roundhouse.raters.conspicuous import Telling
 from roundhouse.raters.habits import Habits, habits
 from roundhouse.raters.reliability import dawid_skene
 from roundhouse.raters.table import SECOND, latest
 
-Kind = Literal["clear", "unknown", "view", "fixed", "random", "colluding"]
+Kind = Literal["clear", "unknown", "view", "habit", "fixed", "random", "colluding"]
 Floats = NDArray[np.float64]
 
-#: Distance of the share of first places from the pool's that matters: that of a rater who gives
-#: three votes in ten without looking; and the share of ties that does.
-CONSPICUOUS, TIED = 0.15, 0.9
 #: Part of the pool's knowledge (accuracy above chance) that a rater must lack for it to matter.
 LACKING = 0.25
 #: Level of the test for groups in the whole pool, and of naming a group among raters found anyway.
@@ -69,6 +69,7 @@ class Finding(NamedTuple):
         kind: `clear`, or what the votes look like; `view` where they look random, though not on
             check items, and a group shares them; `unknown` where no test could be made.
         fixed: chance that a rater like the others shows such habits; NaN where unknown.
+        habit: the same for such odd ways of working.
         random: the same for naming the better answer so seldom.
         colluding: chance of a group like the rater's in a pool without collusion; NaN without one.
         evidence: in words, for what was found.
@@ -77,6 +78,7 @@ class Finding(NamedTuple):
     rater: str
     kind: Kind
     fixed: float
+    habit: float
     random: float
     colluding: float
     evidence: list[str]
@@ -91,9 +93,8 @@ class _Case(NamedTuple):
     """What is known of one rater before the correction; checks: chance on check items alone; lack:
     part of the pool's knowledge that is missing; NaN where unknown."""
 
-    habit: Habits
-    fixed: float
-    odd: bool
+    fixed: Telling
+    loose: Telling
     random: float
     checks: float
     lack: float
@@ -113,17 +114,16 @@ def findings(
     """
     cases = _cases(votes)
     names = list(cases)
-    p = np.array([[case.fixed, case.random] for case in cases.values()]).reshape(-1, 2)
+    p = np.array([[c.fixed.p, c.random, c.loose.p] for c in cases.values()]).reshape(-1, 3)
     known = np.isfinite(p)
     passed = np.zeros(p.shape, bool)
     passed[known] = benjamini_hochberg(p[known], rate)
-    odd = np.array([case.odd for case in cases.values()], bool)
-    poor = np.array([case.lack >= LACKING for case in cases.values()], bool)
-    fixed, random = passed[:, 0] & odd, passed[:, 1] & poor
+    matters = [(c.fixed.odd, c.lack >= LACKING, c.loose.odd) for c in cases.values()]
+    fixed, random, habit = (passed & np.array(matters, bool).reshape(-1, 3)).T
     suspects = [name for k, name in enumerate(names) if random[k] and not fixed[k]]
     grouped = _grouped(votes, suspects, draws, seed)
     return [
-        _finding(name, cases[name], bool(fixed[k]), bool(random[k]), grouped.get(name))
+        _finding(name, cases[name], (fixed[k], random[k], habit[k]), grouped.get(name))
         for k, name in enumerate(names)
     ]
 
@@ -183,40 +183,20 @@ def _case(
     habit: Habits, seen: tuple[float, float, float], checked: tuple[float, int, int, float]
 ) -> _Case:
     (p_peers, accuracy, usual), (p_gold, right, size, usual_gold) = seen, checked
-    fixed, odd, words = _fixed(habit)
-    lacks = []
+    lacks, words = [], []
     if math.isfinite(p_peers):
         lacks.append(_lack(accuracy, usual))
-        words.append(f"right on {accuracy:.2f} by the peers' votes, usual {usual:.2f}")
+        words.append(
+            f"right on {accuracy:.2f} by the peers' votes, usual {usual:.2f} (p {p_peers:.2g})"
+        )
     if math.isfinite(p_gold):
         lacks.append(_lack(right / size, usual_gold))
-        words.append(f"{right} of {size} check items right, usual {usual_gold:.2f}")
+        words.append(
+            f"{right} of {size} check items right, usual {usual_gold:.2f} (p {p_gold:.2g})"
+        )
     lack = math.fsum(lacks) / len(lacks) if lacks else math.nan
     random = pool.fisher(np.array([p_peers, p_gold]))
-    return _Case(habit, fixed, odd, random, p_gold, lack, words)
-
-
-def _fixed(habit: Habits) -> tuple[float, bool, list[str]]:
-    """Chance of such habits (Bonferroni over those known), whether one matters, and the words.
-
-    Where habits matter the chance is that of one of them: a trifle elsewhere lends them none.
-    """
-    place, ties, longest = habit.position, habit.ties, habit.longest
-    # Raters differ most of all in how soon they call a tie; only nearly nothing else is odd.
-    tied = ties.known and ties.figure >= TIED
-    known = [one.p for one in (place, longest, *((ties,) if tied else ())) if one.known]
-    words, matter = [], []
-    if place.known and abs(place.figure - place.pool) >= CONSPICUOUS:
-        words.append(f"the answer shown first in {place.figure:.2f}, usual {place.pool:.2f}")
-        matter.append(place.p)
-    if tied:
-        words.append(f"a tie in {ties.figure:.2f}, usual {ties.pool:.2f}")
-        matter.append(ties.p)
-    if longest.known and longest.figure >= 2 * longest.pool:
-        words.append(f"{longest.figure:.0f} in a row alike, usual {longest.pool:.0f}")
-        matter.append(longest.p)
-    p = min(1.0, len(known) * min(matter or known)) if known else math.nan
-    return p, bool(matter), words
+    return _Case(conspicuous.fixed(habit), conspicuous.loose(habit), random, p_gold, lack, words)
 
 
 def _lack(accuracy: float, usual: float) -> float:
@@ -243,8 +223,9 @@ def _grouped(
 
 
 def _finding(
-    name: str, case: _Case, fixed: bool, random: bool, group: collusion.Group | None
+    name: str, case: _Case, seen: tuple[bool, bool, bool], group: collusion.Group | None
 ) -> Finding:
+    fixed, random, habit = seen
     kind: Kind = "clear"
     if fixed:
         kind = "fixed"
@@ -253,15 +234,19 @@ def _finding(
     elif random:
         # NaN, no check items, is no failure.
         kind = "random" if group is None or case.checks < CHECK_P else "view"
-    elif math.isnan(case.fixed) and math.isnan(case.random):
+    elif habit:
+        kind = "habit"
+    elif math.isnan(case.fixed.p) and math.isnan(case.random):
         kind = "unknown"
-    words = list(case.words) if kind not in ("clear", "unknown") else []
-    if group is not None and words:
-        words.insert(
-            0,
-            f"one of {len(group.members)} who agree in {group.inside:.2f} of {group.pairs} pairs "
-            f"of votes; what they know explains {group.expected:.2f}, usual is {group.usual:.2f}",
-        )
-    return Finding(
-        name, kind, case.fixed, case.random, group.p if group is not None else math.nan, words
-    )
+    words = []
+    if kind not in ("clear", "unknown"):
+        words = [*case.fixed.words, *case.loose.words, *case.words]
+        if group is not None and kind != "habit":
+            words.insert(
+                0,
+                f"one of {len(group.members)} who agree in {group.inside:.2f} of {group.pairs} "
+                f"pairs of votes; what they know explains {group.expected:.2f}, usual is "
+                f"{group.usual:.2f} (p {group.p:.2g})",
+            )
+    chance = group.p if group is not None else math.nan
+    return Finding(name, kind, case.fixed.p, case.loose.p, case.random, chance, words)

@@ -13,19 +13,18 @@ from roundhouse.errors import Blocked
 from roundhouse.feedback import rater_key
 from roundhouse.metrics import domain_part
 from roundhouse.raters import aggregate, agreement
-from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
-from roundhouse.raters.change import alpha_change
+from roundhouse.raters.agreement import Estimate
+from roundhouse.raters.alarm import compare, counts, judge_pool
+from roundhouse.raters.notes import notes
 from roundhouse.raters.table import (
     CHOSEN,
-    LABELS,
     TIE,
     Judgement,
     Ratings,
     build,
     judgements,
-    latest,
 )
-from roundhouse.raters.verdict import RaterVerdict, judge_pool, judge_raters
+from roundhouse.raters.verdict import RaterVerdict, judge_raters
 from roundhouse.settings import RaterSettings, SplitSettings
 
 
@@ -48,8 +47,8 @@ def run(
             signed) and `rater_states` (`rater_key` to {"state", "why"}, a person's word).
 
     Raises:
-        Blocked: agreement fell, the setting says that this blocks, and nobody accepted it. All
-            files are written before.
+        Blocked: the raters changed, or agree less and it cannot be told why, the setting says that
+            this blocks, and nobody accepted it. All files are written before.
     """
     excluded = {line["id"] for line in jsonl.read(validated / "excluded.jsonl")}
     found = judgements(partitions(data), split, excluded)
@@ -65,8 +64,15 @@ def run(
     flags = aggregate.flags(found)
     panel = aggregate.panel(ratings, split)
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
-    figures, change = _agreement_figures(ratings.votes, settings, int(inputs["seed"]))
-    pool = judge_pool(change, settings, inputs.get("accepted") or ())
+    seed, compared = int(inputs["seed"]), ratings.votes[ratings.votes["kind"] == "comparison"]
+    since = compare(compared, settings, seed)
+    figures = _agreement_figures(compared, settings, seed)
+    figures |= _named("raters/alpha_change", since.alpha)
+    figures |= _named("raters/pool_change", since.pool.flipped)
+    told = notes(chosen, regions, settings, seed)
+    figures |= told.figures
+    pool = judge_pool(since, settings, inputs.get("accepted") or ())
+    pool = pool._replace(notes=[*pool.notes, *told.said], warnings=told.warned)
     figures |= _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
@@ -85,7 +91,7 @@ def run(
     jsonl.write(out / "flags.jsonl", flags)
     jsonl.write(out / "unused.jsonl", unused)
     jsonl.write_json(out / "raters.json", [one.as_json() for one in verdicts])
-    jsonl.write_json(out / "verdict.json", pool._asdict())
+    jsonl.write_json(out / "verdict.json", pool.as_json())
     jsonl.write_json(out / "figures.json", figures)
     if pool.state == "block":
         raise Blocked(pool.check, pool.message)
@@ -105,30 +111,21 @@ def _regions(found: Iterable[Judgement]) -> dict[str, str]:
     return regions
 
 
-def _agreement_figures(
-    votes: pd.DataFrame, settings: RaterSettings, seed: int
-) -> tuple[dict[str, float], Estimate]:
-    """Figures of agreement, those that are known, and the change against the last round."""
-    votes = votes[votes["kind"] == "comparison"]
-    every = agreement.from_table(latest(votes), LABELS)
+def _agreement_figures(votes: pd.DataFrame, settings: RaterSettings, seed: int) -> dict[str, float]:
+    """Figures of agreement of comparisons, those that are known."""
+    every = counts(votes)
     draws, sure = settings.bootstrap_draws, settings.confidence
     figures = _named("raters/alpha", agreement.alpha_interval(every, draws, sure, seed))
     figures |= _named("raters/agreement", agreement.agreement_interval(every, draws, sure, seed))
     figures |= _known({"raters/ceiling": agreement.ceiling(every, TIE)})
     for domain, part in votes.groupby("domain"):
         if domain:
-            alpha = agreement.alpha(agreement.from_table(latest(part), LABELS))
+            alpha = agreement.alpha(counts(part))
             figures |= _known({f"raters/alpha/domain/{domain_part(str(domain))}": alpha})
-    rounds = sorted(votes["round"].unique())
-    rows = [_rows_of(votes, number) for number in rounds[-2:]]
-    if rows:
-        figures |= _known({"raters/alpha_newest": agreement.alpha(rows[-1])})
-    change = alpha_change(rows[1], rows[0], draws, sure, seed) if len(rows) == 2 else UNKNOWN
-    return figures | _named("raters/alpha_change", change), change
-
-
-def _rows_of(votes: pd.DataFrame, number: int) -> CountRows:
-    return agreement.from_table(latest(votes[votes["round"] == number]), LABELS)
+    if len(votes):
+        newest = counts(votes[votes["round"] == votes["round"].max()])
+        figures |= _known({"raters/alpha_newest": agreement.alpha(newest)})
+    return figures
 
 
 def _counts(

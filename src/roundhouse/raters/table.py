@@ -13,9 +13,10 @@ as they are.
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ COLUMNS: dict[str, Any] = {
     "gold": -1,
     "anchor": False,
     "position": -1,
+    "longer": -1,
     "seconds": np.nan,
     "kind": "comparison",
     "share": 1.0,
@@ -67,9 +69,10 @@ class Ratings(NamedTuple):
 
     votes: a frame with the columns of `COLUMNS`: item (index into items), rater, label (0, 1 or 2),
     at (seconds since 1970), round (partition), region, domain, guideline, gold (right label or -1),
-    anchor, position (label of the answer shown first, or -1), seconds, kind, share (a score's part
-    in the pairs it gave, else 1), strength (how much better the chosen answer is, NaN where the row
-    does not say, 0 for a tie), row (id of the feedback row).
+    anchor, position (label of the answer shown first, or -1), longer (label of the answer with more
+    characters, -1 where both have as many), seconds, kind, share (a score's part in the pairs it
+    gave, else 1), strength (how much better the chosen answer is, NaN where the row does not say, 0
+    for a tie), row (id of the feedback row).
     """
 
     votes: pd.DataFrame
@@ -242,6 +245,7 @@ class _Door:
             "gold": _turn(gold, swapped),
             "anchor": source.get("anchor", False),
             "position": _turn(source.get("position", -1), swapped),
+            "longer": -1 if len(one) == len(other) else int(len(texts[1]) > len(texts[0])),
             "seconds": source.get("seconds", np.nan),
             "kind": source["kind"],
             "share": share,
@@ -269,9 +273,20 @@ def seconds_of(text: str) -> float:
     return moment.timestamp() if moment.tzinfo else float("nan")
 
 
+def moment(at: float) -> str | None:
+    """A time in seconds since 1970 as an ISO date and time in UTC, to the second; None for NaN.
+
+    >>> moment(60.0)
+    '1970-01-01T00:01:00Z'
+    """
+    if not math.isfinite(at):
+        return None
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _frame(votes: dict[str, list[Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(votes)
-    whole = dict.fromkeys(("item", "label", "round", "gold", "position"), np.int64)
+    whole = dict.fromkeys(("item", "label", "round", "gold", "position", "longer"), np.int64)
     real = dict.fromkeys(("at", "seconds", "strength"), np.float64)
     return frame.astype({**whole, **real, "anchor": bool})
 

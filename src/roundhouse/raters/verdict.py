@@ -1,21 +1,23 @@
-"""What the statistics mean for each rater and for the pool: states, weights, warnings, a block.
+"""What the statistics mean for each rater: states and weights.
 
 - **ok**
-- **watch**: their votes changed since before (against peers and on check items); weight halved.
+- **watch**: their votes changed since before (against peers and on check items, or as they came),
+  or they work oddly; weight halved.
 - **suspended**: votes that look given without looking, by a fixed habit, by chance or after a
   group's key; wrong on check items; or changed in two rounds running. Weight 0, the data are kept.
 - **minority**: differs from the pool but agrees with their own region; a view, not noise, so the
   weight is the pool's.
 
-State and weight hold for a rater *in a round*: votes from before a change keep theirs. A person's
-override wins over all of them, in every round. About one honest rater in a hundred is watched in a
-round by chance.
+State and weight hold for a rater *in a round*: votes from before a change keep theirs. Where a
+watched rater's sum over votes shows that they changed within the round, the votes before that are
+weighted as if ok. A person's override wins over all of them, in every round. One or two honest
+raters in a hundred are watched in a round by chance (benchmarks/raters/verdicts.py).
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,13 +28,12 @@ from roundhouse.raters import evidence, worth
 from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.evidence import Shown, Skill, State
 from roundhouse.raters.shares import cap_regions
-from roundhouse.raters.table import TIE, latest
+from roundhouse.raters.table import TIE, latest, moment
 from roundhouse.settings import RaterSettings
 
 Floats = NDArray[np.float64]
 
 FACTOR: dict[State, float] = {"ok": 1.0, "watch": 0.5, "suspended": 0.0, "minority": 1.0}
-AGREEMENT_DROP = "agreement-drop"
 #: Accuracy assumed of a pool that shares no items: nothing in the data can tell.
 ASSUMED_ACCURACY = 0.75
 #: Between a rater and a round in the name of an epoch; no pseudonym has it.
@@ -45,7 +46,9 @@ class Epoch(NamedTuple):
     round: its number; votes: theirs in it; overlap: those, ties aside, on items on which another
     rater decided too; accuracy: probability of naming the better answer when they name one, unknown
     where nothing overlaps; weight: of a vote of theirs in training; factor: the part of the weight
-    that comes from the state, which acts on demonstrations too.
+    that comes from the state, which acts on demonstrations too; first, last: times of their first
+    and last vote in it, NaN where unknown; changed: time of the first vote after a change within
+    the round, else NaN; before, weight_before: how many votes came before it, and their weight.
     """
 
     round: int
@@ -56,6 +59,31 @@ class Epoch(NamedTuple):
     factor: float
     state: State
     evidence: list[str]
+    first: float = math.nan
+    last: float = math.nan
+    changed: float = math.nan
+    before: int = 0
+    weight_before: float = math.nan
+
+    @property
+    def total(self) -> float:
+        """Weight of all their votes in it."""
+        early = self.before * self.weight_before if self.before else 0.0
+        return early + (self.votes - self.before) * self.weight
+
+    def scaled(self, factor: float) -> "Epoch":
+        """The same with its weights times a factor."""
+        return self._replace(weight=self.weight * factor, weight_before=self.weight_before * factor)
+
+    def as_json(self) -> dict[str, Any]:
+        """Its part of raters.json; what is not known is null, what did not change is left out."""
+        changed = {"changed": moment(self.changed), "weight_before": self.weight_before}
+        return {
+            "round": self.round, "votes": self.votes, **_known(self.accuracy),
+            "weight": self.weight, "state": self.state, "evidence": self.evidence,
+            "first": moment(self.first), "last": moment(self.last),
+            **(changed if self.before else {}),
+        }  # fmt: skip
 
 
 class RaterVerdict(NamedTuple):
@@ -103,22 +131,9 @@ class RaterVerdict(NamedTuple):
             "overlap": sum(epoch.overlap for epoch in self.epochs),
             **_known(now.accuracy), "weight": now.weight, "state": now.state,
             "since": self.since, "evidence": now.evidence,
-            "rounds": [
-                {
-                    "round": epoch.round, "votes": epoch.votes, **_known(epoch.accuracy),
-                    "weight": epoch.weight, "state": epoch.state,
-                }
-                for epoch in self.epochs
-            ],
+            "first": moment(self.epochs[0].first), "last": moment(now.last),
+            "rounds": [epoch.as_json() for epoch in self.epochs],
         }  # fmt: skip
-
-
-class PoolVerdict(NamedTuple):
-    """The pool as a whole: `warn` is reported, `block` waits for a person."""
-
-    state: Literal["ok", "warn", "block"]
-    check: str
-    message: str
 
 
 def judge_raters(
@@ -141,28 +156,14 @@ def judge_raters(
     skill = Skill({key: span for key, (span, _, _) in known.each.items()}, known.pool)
     shown = evidence.by_round(votes, skill, settings.min_votes) if len(votes) else {}
     judge = _Judge(known, shown, settings, overrides or {})
-    counted: dict[str, Counter[int]] = defaultdict(Counter)
-    for rater, number in zip(votes["rater"], votes["round"], strict=True):
-        counted[rater][number] += 1
+    times: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for rater, number, at in zip(votes["rater"], votes["round"], votes["at"], strict=True):
+        times[rater][number].append(at)
     judged = [
-        RaterVerdict(rater, region, judge.epochs(rater, counted[rater]))
+        RaterVerdict(rater, region, judge.epochs(rater, times.get(rater, {})))
         for rater, region in sorted(regions.items())
     ]
     return _capped(judged, settings)
-
-
-def judge_pool(change: Estimate, settings: RaterSettings, accepted: Sequence[str]) -> PoolVerdict:
-    """Whether agreement fell so far against the last round that a person should look."""
-    fell = change.known and -change.value >= settings.alarm_drop and change.high < 0
-    if not fell:
-        return PoolVerdict("ok", AGREEMENT_DROP, "")
-    message = (
-        f"raters agree less than last round: alpha changed by {change.value:+.3f} "
-        f"({change.low:+.3f} to {change.high:+.3f}); harder items or changed raters, please look"
-    )
-    if settings.block_on_alarm and AGREEMENT_DROP not in accepted:
-        return PoolVerdict("block", AGREEMENT_DROP, message)
-    return PoolVerdict("warn", AGREEMENT_DROP, message)
 
 
 class _Accuracies(NamedTuple):
@@ -204,22 +205,30 @@ class _Judge(NamedTuple):
     settings: RaterSettings
     overrides: Mapping[str, Mapping[str, str]]
 
-    def epochs(self, rater: str, votes: Mapping[int, int]) -> list[Epoch]:
-        """Of a rater with so many votes in each round; one without any stands at the pool's."""
-        return [self._epoch(rater, *each) for each in sorted(votes.items()) or [(0, 0)]]
+    def epochs(self, rater: str, times: Mapping[int, list[float]]) -> list[Epoch]:
+        """Of a rater with the times of their votes in each round; one without any stands at the
+        pool's."""
+        return [self._epoch(rater, *each) for each in sorted(times.items()) or [(0, [])]]
 
-    def _epoch(self, rater: str, number: int, votes: int) -> Epoch:
+    def _epoch(self, rater: str, number: int, times: list[float]) -> Epoch:
+        at = np.array(times, np.float64)
         span, accuracy, overlap = self.known.of(rater, number)
-        state, words = self.shown.get((rater, number), Shown("ok", []))
+        state, words, changed = self.shown.get((rater, number), Shown("ok", []))
         if not overlap:
             words = [*words, "no vote overlaps with another rater's: the pool's accuracy is used"]
         factor = FACTOR[state] if self.settings.weighting == "reliability" else 1.0
         if rater in self.overrides:
             state, words = _overridden(rater, state, words, self.overrides[rater])
-            factor = FACTOR[state]
+            factor, changed = FACTOR[state], math.nan
         believed = self.known.pool if state == "minority" else accuracy
-        weight = _weight(believed, factor, self.settings)
-        return Epoch(number, votes, overlap, span, weight, factor, state, words)
+        weight, early = (_weight(believed, each, self.settings) for each in (factor, 1.0))
+        told = at[np.isfinite(at)]
+        span_of_time = (float(told.min()), float(told.max())) if len(told) else (math.nan, math.nan)
+        before = int((at < changed).sum())
+        return Epoch(
+            number, len(at), overlap, span, weight, factor, state, words, *span_of_time,
+            changed if before else math.nan, before, early if before else math.nan,
+        )  # fmt: skip
 
 
 def _weight(accuracy: float, factor: float, settings: RaterSettings) -> float:
@@ -243,14 +252,14 @@ def _capped(judged: list[RaterVerdict], settings: RaterSettings) -> list[RaterVe
     regions = sorted({one.region for one in judged})
     code = np.array([regions.index(one.region) for one in judged], dtype=np.int64)
     votes = np.array([sum(e.votes for e in one.epochs) for one in judged], np.float64)
-    weight = np.array([sum(e.votes * e.weight for e in one.epochs) for one in judged], np.float64)
+    weight = np.array([sum(epoch.total for epoch in one.epochs) for one in judged], np.float64)
     share = np.bincount(code, votes, minlength=len(regions))
     weighted = np.bincount(code, weight, minlength=len(regions))
     if not weighted.sum():
         return judged
     factor = cap_regions(share / share.sum(), weighted / weighted.sum(), settings.max_region_loss)
     return [
-        one._replace(epochs=[e._replace(weight=float(e.weight * factor[k])) for e in one.epochs])
+        one._replace(epochs=[epoch.scaled(float(factor[k])) for epoch in one.epochs])
         for one, k in zip(judged, code, strict=True)
     ]
 

@@ -49,6 +49,7 @@ def warnings(workspace: Path) -> list[str]:
     path = workspace / "out" / "raters" / "verdict.json"
     pool = jsonl.read_json(path) if path.exists() else {"state": "ok"}
     found = [f"{pool['check']}: {pool['message']}"] if pool["state"] == "warn" else []
+    found += [f"raters: {one}" for one in pool.get("warnings", [])]
     return found + alarms(figures(workspace))
 
 
