@@ -146,6 +146,11 @@ class RaterSettings(Block):
     """Whether that fall blocks the round until a person accepts it."""
     max_region_loss: Share
     """Largest part of its share of weight that any region may lose."""
+    max_rater_share: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Largest share of one rater in the weight of a round's pairs, in teams large enough for it: a
+    rater may always have three times an even share. 1 caps nobody."""
+    fade: bool
+    """Whether an earlier round weighs half where the newest items show that it does harm."""
 
 
 class SftSettings(Block):

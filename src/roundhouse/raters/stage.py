@@ -12,7 +12,7 @@ from roundhouse import jsonl
 from roundhouse.errors import Blocked
 from roundhouse.feedback import rater_key
 from roundhouse.metrics import domain_part
-from roundhouse.raters import aggregate, agreement
+from roundhouse.raters import aggregate, agreement, effect
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
 from roundhouse.raters.change import alpha_change
 from roundhouse.raters.table import (
@@ -43,7 +43,7 @@ def run(
         data: folder of partitions, `0001.jsonl` and on.
         validated: the folder that the validate stage wrote (excluded.jsonl).
         out: gets pairs.jsonl, demonstrations.jsonl, flags.jsonl, unused.jsonl, raters.json,
-            verdict.json and figures.json.
+            rounds.json, poisoning.json, verdict.json and figures.json.
         inputs: inputs.json; `seed`, and optionally `accepted` (names of checks that a person
             signed) and `rater_states` (`rater_key` to {"state", "why"}, a person's word).
 
@@ -60,14 +60,14 @@ def run(
     keys = {rater: rater_key(rater, split.salt) for rater in regions}
     overrides = {rater: words[key] for rater, key in keys.items() if key in words}
     verdicts = judge_raters(chosen, settings, regions, overrides)
-    pairs = aggregate.pairs(ratings, verdicts, settings, split)
+    pairs, shown = effect.write(out, ratings, verdicts, settings, split, int(inputs["seed"]))
     demonstrations = aggregate.demonstrations(found, verdicts)
     flags = aggregate.flags(found)
     panel = aggregate.panel(ratings, split)
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
     figures, change = _agreement_figures(ratings.votes, settings, int(inputs["seed"]))
     pool = judge_pool(change, settings, inputs.get("accepted") or ())
-    figures |= _counts(chosen, verdicts, pairs)
+    figures |= shown | _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
         "raters/flags": len(flags),
