@@ -26,6 +26,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import team as simulated
 from numpy.typing import NDArray
 from scipy import stats
@@ -34,7 +35,6 @@ from team import RATERS, SPLIT, Fault, Held, Pair, Plan
 from roundhouse.raters import aggregate, fading, opinion
 from roundhouse.raters.table import Ratings
 from roundhouse.raters.verdict import RaterVerdict, judge_raters
-from roundhouse.settings import RaterSettings
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +63,12 @@ THREE = Plan(pairs=600, overlap=1.0)
 REGIMES = (
     Regime("a quarter bad, three votes a pair", THREE, MIXTURE, 0.25),
     Regime("a quarter bad, 30 % of pairs overlap", Plan(pairs=1200, overlap=0.3), MIXTURE, 0.25),
+    Regime(
+        "a quarter bad in half of their votes, 30 % of pairs overlap",
+        Plan(pairs=1200, overlap=0.3),
+        tuple(fault._replace(share=0.5) for fault in MIXTURE),
+        0.25,
+    ),
     Regime(
         "a third drifts in round 2 of 3 and stays",
         Plan(pairs=400, overlap=1.0, rounds=3),
@@ -124,23 +130,25 @@ def _lines(
     if arm == "our weights":
         lines = aggregate.pairs(ratings, judged, RATERS, SPLIT)
         return fading.faded(lines, fading.of_pairs(lines, seed))
-    settings: RaterSettings = RATERS.model_copy(
+    settings = RATERS.model_copy(
         update={"weighting": "majority" if arm == "majority" else "none", "max_rater_share": 1.0}
     )
-    return aggregate.pairs(ratings, [_plain(one, arm, faults) for one in judged], settings, SPLIT)
+    left = ratings._replace(votes=ratings.votes[_kept(arm, ratings.votes, judged, faults)])
+    # Of no votes nothing follows: everyone counts the same.
+    alike = judge_raters(left.votes.iloc[:0], settings, {one.rater: one.region for one in judged})
+    return aggregate.pairs(left, alike, settings, SPLIT)
 
 
-def _plain(one: RaterVerdict, arm: str, faults: Mapping[str, Fault]) -> RaterVerdict:
-    """Votes count in full or, where the arm leaves them out, not at all."""
-
-    def weight(number: int) -> float:
-        if arm == "dropping":
-            return float(not _flagged(one))
-        if arm == "oracle" and one.rater in faults:
-            return float(number < faults[one.rater].since)
-        return 1.0
-
-    return one._replace(epochs=[each._replace(weight=weight(each.round)) for each in one.epochs])
+def _kept(
+    arm: str, votes: pd.DataFrame, judged: Sequence[RaterVerdict], faults: Mapping[str, Fault]
+) -> NDArray[np.bool_]:
+    """[votes] True where the arm counts the vote."""
+    if arm == "dropping":
+        return ~votes["rater"].isin([one.rater for one in judged if _flagged(one)]).to_numpy()
+    if arm == "oracle":
+        since = votes["rater"].map({name: fault.since for name, fault in faults.items()})
+        return ~(votes["round"] >= since).to_numpy()
+    return np.ones(len(votes), dtype=bool)
 
 
 def _flagged(one: RaterVerdict) -> bool:
@@ -197,11 +205,13 @@ def show(name: str, table: Mapping[str, Any]) -> None:
         for arm in ARMS:
             parts = table[figure][arm]
             cells = [_cell(parts[part], ".4f") for part in ("mean", "gain")]
-            gap = "" if arm == "as they are" else _cell(parts["of the gap"], ".0%")
+            gap = _cell(parts["of the gap"], ".0%") if arm in ARMS[1:-1] else ""
             write(f"    {arm:12} {cells[0]:25} {cells[1]:27} {gap}\n")
 
 
 def _cell(span: tuple[float, float, float], form: str) -> str:
+    if np.isnan(span[0]):
+        return ""
     value, low, high = (format(each, form) for each in span)
     return f"{value} ({low} to {high})"
 
