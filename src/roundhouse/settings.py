@@ -150,6 +150,12 @@ class RaterSettings(Block):
     population: dict[str, OpenShare]
     """Region to its share of the people whom the raters stand for; `{}` names none as missing."""
 
+    max_rater_share: Annotated[float, Field(gt=0.0, le=1.0)]
+    """Largest share of one rater in the weight of a round's pairs, in teams large enough for it: a
+    rater may always have three times an even share. 1 caps nobody."""
+    fade: bool
+    """Whether an earlier round weighs half where the newest items show that it does harm."""
+
     @model_validator(mode="after")
     def _population_is_whole(self) -> Self:
         if sum(self.population.values()) > 1 + 1e-9:

@@ -41,6 +41,23 @@ def test_loadings_recover_what_raters_know(simulate: Simulate) -> None:
     assert found + 0.5 == pytest.approx(skill, abs=0.06)
 
 
+def test_who_means_the_opposite_has_a_loading_below_zero(simulate: Simulate) -> None:
+    skill = np.append(np.full(15, 0.8), np.full(5, 0.15))
+    _, data = collusion._codes(simulate(2000, 3, skill, 4).votes)
+    found = collusion._loadings(collusion._counted(data, data.label))
+    assert found[:15].mean() == pytest.approx(0.3, abs=0.02)
+    assert found[15:].mean() == pytest.approx(-0.35, abs=0.04)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_opposite_raters_make_no_group_of_the_others(seed: int) -> None:
+    """With their agreement counted as it stands, the honest would seem to know next to nothing."""
+    bad = [1, 4, 9, 14, 19, 22]
+    votes = draw(SMALL, 1, seed, [Fault(bad, "flip")]).votes
+    found = {name for group in collusion.groups(votes, draws=99) for name in group.members}
+    assert found <= {f"r{k:03d}" for k in bad}
+
+
 def test_ratio_is_the_binomial_likelihood_ratio() -> None:
     size, equal, mean = np.array([20.0, 20.0, 0.0]), np.array([18.0, 4.0, 0.0]), np.full(3, 10.0)
     expected = 18 * np.log(0.9 / 0.5) + 2 * np.log(0.1 / 0.5)

@@ -130,8 +130,8 @@ def test_the_same_input_gives_the_same_bytes(
     run(data, rater_settings, split)
     assert first == {path.name: path.read_bytes() for path in (data / "out").iterdir()}
     assert sorted(first) == [
-        "demonstrations.jsonl", "figures.json", "flags.jsonl", "pairs.jsonl", "raters.json",
-        "unused.jsonl", "verdict.json",
+        "demonstrations.jsonl", "figures.json", "flags.jsonl", "pairs.jsonl", "poisoning.json",
+        "raters.json", "rounds.json", "unused.jsonl", "verdict.json",
     ]  # fmt: skip
 
 

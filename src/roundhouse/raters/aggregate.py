@@ -18,13 +18,14 @@ whether items had an effect of their own or not.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse import feedback
+from roundhouse.raters.capping import capped
 from roundhouse.raters.table import FIRST, TIE, Item, Judgement, Ratings, latest
 from roundhouse.raters.verdict import RaterVerdict
 from roundhouse.settings import RaterSettings, SplitSettings
@@ -49,11 +50,8 @@ def pairs(
     `partition` and `since` are those of the newest and of the oldest vote on the item. `strength`,
     where votes give one, is their weighted mean, a tie being 0.
     """
-    spoken = ratings.votes[may_speak(ratings, split)]
-    first_seen = spoken.groupby("item")["round"].min()
-    votes = latest(spoken)
-    votes = votes.assign(weight=_weights(votes, verdicts) * votes["share"])
-    votes = votes[votes["weight"] > 0]
+    first_seen = ratings.votes[may_speak(ratings, split)].groupby("item")["round"].min()
+    votes = weighed(ratings, verdicts, settings, split).votes
     if not len(votes):
         return []
     weight = votes["weight"].to_numpy(float)
@@ -71,6 +69,39 @@ def pairs(
         | ({"strength": float(said[k])} if said[k] > 0 else {})
         for k in range(len(items))
     ]
+
+
+class Weighed(NamedTuple):
+    """votes: those that count, with a `weight` column (capped) and the `side` of their item;
+    before, after: largest share of one rater in a round's pairs that train (`capping`)."""
+
+    votes: pd.DataFrame
+    before: float
+    after: float
+
+
+def weighed(
+    ratings: Ratings,
+    verdicts: Sequence[RaterVerdict],
+    settings: RaterSettings,
+    split: SplitSettings,
+) -> Weighed:
+    """The last vote of each rater on each item who may speak there, and what it weighs.
+
+    The cap on one rater's share acts where weights do: not with `weighting: majority`.
+    """
+    votes = latest(ratings.votes[may_speak(ratings, split)])
+    votes = votes.assign(weight=_weights(votes, verdicts) * votes["share"])
+    votes = votes[votes["weight"] > 0].reset_index(drop=True)
+    side = np.array([ratings.items[item].side for item in votes["item"]], dtype=np.str_)
+    part = votes["weight"].to_numpy(float)
+    if settings.weighting == "reliability":
+        part = part / np.sqrt(np.bincount(votes["item"])[votes["item"]])
+    most = 1.0 if settings.weighting == "majority" else settings.max_rater_share
+    found = capped(votes, part, side, most)
+    return Weighed(
+        votes.assign(weight=votes["weight"] * found.factors, side=side), found.before, found.after
+    )
 
 
 def demonstrations(

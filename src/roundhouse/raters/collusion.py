@@ -46,6 +46,8 @@ _FLOOR = 0.02
 _SEEDS = 200
 #: Growth ends after so many steps without a better score.
 _PATIENCE = 4
+#: Standard errors below one half at which a rater's agreement with all others says: the opposite.
+_OPPOSITE = 3.0
 
 
 class Group(NamedTuple):
@@ -220,17 +222,19 @@ def _loadings(pairs: _Pairs, used: Bools | None = None) -> Floats:
     """[raters] c of each rater, from all agreement or only from that of `used` pairs.
 
     Solves sum_k (equal - size / 2) = 2 c_j sum_k h c_k for each j in turn (damped fixed point).
+    A rater who plainly means the opposite has c below 0: what they say counts turned, or everyone
+    else would seem to know little, and to agree with each other by collusion.
     """
-    excess = pairs.equal - pairs.size / 2
-    weight = pairs.weight
+    excess, size, weight = pairs.equal - pairs.size / 2, pairs.size, pairs.weight
     if used is not None:
-        excess, weight = np.where(used, excess, 0.0), np.where(used, weight, 0.0)
-    total = excess.sum(axis=1)
+        excess, size, weight = (np.where(used, each, 0.0) for each in (excess, size, weight))
+    sign = np.where(excess.sum(axis=1) < -_OPPOSITE * np.sqrt(size.sum(axis=1)) / 2, -1.0, 1.0)
+    total = (excess * np.outer(sign, sign)).sum(axis=1)
     start = math.sqrt(max(float(total.sum()) / max(2 * float(weight.sum()), 1e-9), 1e-4))
     c = np.full(len(total), start)
     for _ in range(15):
         c = (c + np.clip(total / np.maximum(2 * weight @ c, 1e-9), 0.0, 0.5)) / 2
-    return np.asarray(c, np.float64)
+    return np.asarray(sign * c, np.float64)
 
 
 def _expected(pairs: _Pairs, c: Floats) -> Floats:

@@ -1,12 +1,16 @@
 """Does old feedback still help? By what it does to accuracy on the newest, not by its age.
 
+    uses = fading.of_pairs(pairs, seed=17)       # lines of pairs.jsonl
+    pairs = fading.faded(pairs, uses)
+
 For each earlier round the small text model (`opinion`) is fitted with and without the round's
 pairs, and both are asked about the newest round's items. Accuracy is over items that several people
 voted on, whose label is known best, and which no fold's model has seen. A round's pairs fade only
 where the model is better off without them.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +18,16 @@ from scipy import sparse
 
 from roundhouse.raters import opinion
 from roundhouse.raters.agreement import UNKNOWN, Estimate, interval
+from roundhouse.raters.table import Item
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Newest items below which nothing is said, and the weight of a round that does harm.
 LEAST, FADED = 100, 0.5
+#: Most pairs looked at, of them most of the newest that are asked about, most earlier rounds (the
+#: newest ones), and folds: about ten seconds of one core at most.
+MOST, MOST_ASKED, MOST_ROUNDS, FOLDS = 8000, 2000, 8, 3
 
 
 class Use(NamedTuple):
@@ -37,6 +45,55 @@ class Use(NamedTuple):
     gain: Estimate
     factor: float
 
+    def as_json(self) -> dict[str, Any]:
+        """The entry of rounds.json; a gain that is not known is null."""
+        value, low, high = self.gain if self.gain.known else (None, None, None)
+        return {
+            "round": self.round, "pairs": self.pairs, "gain": value, "gain_low": low,
+            "gain_high": high, "factor": self.factor,
+        }  # fmt: skip
+
+
+def of_pairs(lines: Sequence[Mapping[str, Any]], seed: int, draws: int = 1000) -> list[Use]:
+    """The use of each earlier round, from the pairs that train the reward model alone.
+
+    Of more than `MOST` pairs a sample is looked at, in which rounds keep their proportions.
+
+    Args:
+        lines: of pairs.jsonl, weights as they would train.
+        seed: of sample and bootstrap.
+        draws: of the bootstrap.
+    """
+    train = [line for line in lines if line["side"] == "train"]
+    partition = np.array([line["partition"] for line in train], dtype=np.int64)
+    if len(np.unique(partition)) < 2:
+        return []
+    votes = np.array([line["votes"] for line in train], dtype=np.int64)
+    p = np.array([line["p"] for line in train], dtype=np.float64)
+    shown = _looked_at((partition == partition.max()) & (votes > 1) & (p != 0.5), seed)
+    items = [
+        Item(one["prompt"], one["a"], one["b"], "train", "") for one in (train[k] for k in shown)
+    ]
+    weight = np.array([train[k]["weight"] for k in shown], dtype=np.float64)
+    found = usefulness(
+        opinion.features(items), p[shown], weight, partition[shown], votes[shown],
+        opinion.folds(items), draws, seed=seed, most=MOST_ROUNDS,
+    )  # fmt: skip
+    size = dict(zip(*np.unique(partition, return_counts=True), strict=True))
+    return [use._replace(pairs=int(size[use.round])) for use in found]
+
+
+def faded(lines: Sequence[dict[str, Any]], uses: Sequence[Use]) -> list[dict[str, Any]]:
+    """The lines with the factors on the pairs that train; their weights still average 1."""
+    factor = {use.round: use.factor for use in uses if use.factor != 1.0}
+    train = [k for k, line in enumerate(lines) if line["side"] == "train"]
+    if not factor or not train:
+        return list(lines)
+    weight = np.array([lines[k]["weight"] * factor.get(lines[k]["partition"], 1.0) for k in train])
+    weight /= weight.mean()
+    changed = dict(zip(train, weight.tolist(), strict=True))
+    return [line | {"weight": changed[k]} if k in changed else line for k, line in enumerate(lines)]
+
 
 def usefulness(
     features: sparse.csr_array,
@@ -48,6 +105,7 @@ def usefulness(
     draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    most: int | None = None,
 ) -> list[Use]:
     """The use of each round before the newest.
 
@@ -59,20 +117,33 @@ def usefulness(
         votes: [pairs] how many people voted on it.
         fold: [pairs] of `opinion.folds`.
         draws, confidence, seed: of the bootstrap over the newest items.
+        most: earlier rounds that are tried, the newest ones; the others keep their weight.
     """
     newest = partition.max()
     asked = np.flatnonzero((partition == newest) & (votes > 1) & (p != 0.5))
-    every = _right(features, p, weight, fold, asked)
-    uses = []
-    for number in np.unique(partition[partition < newest]):
+    enough = len(asked) >= LEAST
+    every = _right(features, p, weight, fold, asked) if enough else np.zeros(0)
+    earlier, uses = np.unique(partition[partition < newest]), []
+    tried = earlier if most is None else earlier[-most:]
+    for number in earlier:
         gain = UNKNOWN
-        if len(asked) >= LEAST:
+        if enough and number in tried:
             without = _right(features, p, np.where(partition == number, 0.0, weight), fold, asked)
             gain = _mean(every - without, draws, confidence, seed)
         harmful = gain.known and gain.high < 0
         size = int((partition == number).sum())
         uses.append(Use(int(number), size, gain, FADED if harmful else 1.0))
     return uses
+
+
+def _looked_at(asked: NDArray[np.bool_], seed: int) -> Ints:
+    """Positions of a sample of at most `MOST` pairs that keeps those that are asked about."""
+    if len(asked) <= MOST:
+        return np.arange(len(asked))
+    rng = np.random.default_rng(seed)
+    kept = rng.permutation(np.flatnonzero(asked))[:MOST_ASKED]
+    others = rng.permutation(np.flatnonzero(~asked))[: MOST - len(kept)]
+    return np.sort(np.concatenate([kept, others]))
 
 
 def _right(

@@ -12,7 +12,7 @@ from roundhouse import jsonl
 from roundhouse.errors import Blocked
 from roundhouse.feedback import rater_key
 from roundhouse.metrics import domain_part
-from roundhouse.raters import aggregate, agreement
+from roundhouse.raters import aggregate, agreement, effect
 from roundhouse.raters.agreement import Estimate
 from roundhouse.raters.alarm import compare, counts, judge_pool
 from roundhouse.raters.notes import notes
@@ -42,7 +42,7 @@ def run(
         data: folder of partitions, `0001.jsonl` and on.
         validated: the folder that the validate stage wrote (excluded.jsonl).
         out: gets pairs.jsonl, demonstrations.jsonl, flags.jsonl, unused.jsonl, raters.json,
-            verdict.json and figures.json.
+            rounds.json, poisoning.json, verdict.json and figures.json.
         inputs: inputs.json; `seed`, and optionally `accepted` (names of checks that a person
             signed) and `rater_states` (`rater_key` to {"state", "why"}, a person's word).
 
@@ -59,12 +59,13 @@ def run(
     keys = {rater: rater_key(rater, split.salt) for rater in regions}
     overrides = {rater: words[key] for rater, key in keys.items() if key in words}
     verdicts = judge_raters(chosen, settings, regions, overrides)
-    pairs = aggregate.pairs(ratings, verdicts, settings, split)
+    seed = int(inputs["seed"])
+    pairs, shown = effect.write(out, ratings, verdicts, settings, split, seed)
     demonstrations = aggregate.demonstrations(found, verdicts)
     flags = aggregate.flags(found)
     panel = aggregate.panel(ratings, split)
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
-    seed, compared = int(inputs["seed"]), ratings.votes[ratings.votes["kind"] == "comparison"]
+    compared = ratings.votes[ratings.votes["kind"] == "comparison"]
     since = compare(compared, settings, seed)
     figures = _agreement_figures(compared, settings, seed)
     figures |= _named("raters/alpha_change", since.alpha)
@@ -73,7 +74,7 @@ def run(
     figures |= told.figures
     pool = judge_pool(since, settings, inputs.get("accepted") or ())
     pool = pool._replace(notes=[*pool.notes, *told.said], warnings=told.warned)
-    figures |= _counts(chosen, verdicts, pairs)
+    figures |= shown | _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
         "raters/flags": len(flags),

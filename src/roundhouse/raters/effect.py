@@ -1,0 +1,45 @@
+"""What raters do to training, checked and written: old rounds' use, and what one rater can do."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from roundhouse import jsonl
+from roundhouse.raters import aggregate, fading, influences
+from roundhouse.raters.table import Ratings
+from roundhouse.raters.verdict import RaterVerdict
+from roundhouse.settings import RaterSettings, SplitSettings
+
+
+class Effect(NamedTuple):
+    """pairs: the lines of pairs.jsonl with the factors of faded rounds; figures: of the stage."""
+
+    pairs: list[dict[str, Any]]
+    figures: dict[str, float]
+
+
+def write(
+    out: Path,
+    ratings: Ratings,
+    verdicts: Sequence[RaterVerdict],
+    settings: RaterSettings,
+    split: SplitSettings,
+    seed: int,
+) -> Effect:
+    """The pairs that train; writes rounds.json (`fading.Use`, empty without `raters.fade`) and
+    poisoning.json (`influences`)."""
+    pairs = aggregate.pairs(ratings, verdicts, settings, split)
+    uses = fading.of_pairs(pairs, seed) if settings.fade else []
+    weighed = aggregate.weighed(ratings, verdicts, settings, split)
+    entries = influences.of_votes(weighed.votes, ratings.items, seed)
+    jsonl.write_json(out / "rounds.json", [use.as_json() for use in uses])
+    jsonl.write_json(out / "poisoning.json", entries)
+    figures: dict[str, float] = {
+        "raters/faded": sum(use.factor < 1 for use in uses),
+        "raters/tied_tokens": sum(len(entry["tied"]) for entry in entries),
+    }
+    if math.isfinite(weighed.before):
+        figures["raters/largest_share"] = weighed.before
+        figures["raters/largest_share_after"] = weighed.after
+    return Effect(fading.faded(pairs, uses), figures)
