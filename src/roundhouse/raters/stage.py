@@ -12,7 +12,7 @@ from roundhouse import jsonl
 from roundhouse.errors import Blocked
 from roundhouse.feedback import rater_key
 from roundhouse.metrics import domain_part
-from roundhouse.raters import aggregate, agreement
+from roundhouse.raters import aggregate, agreement, story
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
 from roundhouse.raters.change import alpha_change
 from roundhouse.raters.table import (
@@ -43,7 +43,7 @@ def run(
         data: folder of partitions, `0001.jsonl` and on.
         validated: the folder that the validate stage wrote (excluded.jsonl).
         out: gets pairs.jsonl, demonstrations.jsonl, flags.jsonl, unused.jsonl, raters.json,
-            verdict.json and figures.json.
+            story.json, verdict.json and figures.json.
         inputs: inputs.json; `seed`, and optionally `accepted` (names of checks that a person
             signed) and `rater_states` (`rater_key` to {"state", "why"}, a person's word).
 
@@ -67,7 +67,8 @@ def run(
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
     figures, change = _agreement_figures(ratings.votes, settings, int(inputs["seed"]))
     pool = judge_pool(change, settings, inputs.get("accepted") or ())
-    figures |= _counts(chosen, verdicts, pairs)
+    seen = story.tell(chosen, verdicts, pool, change, settings, int(inputs["seed"]), split.salt)
+    figures |= seen.figures | _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
         "raters/flags": len(flags),
@@ -86,6 +87,7 @@ def run(
     jsonl.write(out / "unused.jsonl", unused)
     jsonl.write_json(out / "raters.json", [one.as_json() for one in verdicts])
     jsonl.write_json(out / "verdict.json", pool._asdict())
+    jsonl.write_json(out / "story.json", seen.story)
     jsonl.write_json(out / "figures.json", figures)
     if pool.state == "block":
         raise Blocked(pool.check, pool.message)
