@@ -1,6 +1,6 @@
 """A round's raters as plain data, which tables, plots and the page for their lead are made of.
 
-Raters stand under keys, the first signs of `feedback.rater_key`: what is shown goes where names
+Raters stand under keys, `feedback.rater_keys`: what is shown goes where names
 from feedback do not (MLflow, Prefect), and outlives an erasure. Nobody's words are in it.
 
 `tell` returns (an estimate is [value, low, high], or null where it is not known):
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from roundhouse.feedback import rater_key
+from roundhouse.feedback import rater_keys
 from roundhouse.metrics import domain_part
 from roundhouse.raters import breakdown, confusion, cusum
 from roundhouse.raters.agreement import Estimate
@@ -36,8 +36,6 @@ from roundhouse.raters.table import LABELS
 from roundhouse.raters.verdict import Epoch, PoolVerdict, RaterVerdict
 from roundhouse.settings import RaterSettings
 
-#: Signs of a key; more where two raters share so many.
-KEY = 8
 #: Rounds, and values of domain, region and guideline, of which agreement is told.
 MOST_ROUNDS, MOST_PARTS = 30, 12
 #: Rounds that the sums of those flagged run through, raters with a sum, points of a path.
@@ -51,16 +49,6 @@ class Told(NamedTuple):
 
     story: dict[str, Any]
     figures: dict[str, float]
-
-
-def keys(raters: Iterable[str], salt: str) -> dict[str, str]:
-    """Each rater's key, at least `KEY` signs and as many as tell them apart; `salt` is
-    `split.salt`."""
-    whole = {rater: rater_key(rater, salt) for rater in raters}
-    length = KEY
-    while len({key[:length] for key in whole.values()}) < len(whole):
-        length += 1
-    return {rater: key[:length] for rater, key in whole.items()}
 
 
 def tell(
@@ -80,7 +68,7 @@ def tell(
         seed: of the bootstraps.
         salt: of the keys.
     """
-    named = keys((one.rater for one in verdicts), salt)
+    named = rater_keys((one.rater for one in verdicts), salt)
     compared = votes[votes["kind"] == "comparison"]
     agreed = _agreement(compared, settings, seed)
     rounds = sorted(int(number) for number in votes["round"].unique())
@@ -266,16 +254,18 @@ def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
 def _rater(
     one: RaterVerdict, key: str, totals: Mapping[int | None, Sequence[float]]
 ) -> dict[str, Any]:
-    """A rater: key, region, state, since, whether that changed in the last round in which they
-    voted (`last`), evidence, weight and factor of a vote in it, their share of its votes and
-    weight, their shares in all rounds, and every round."""
+    """A rater: rater (the key), region, state, since, was (in the round before), attention,
+    changed (the state, in the last round in which they voted), last (that round), evidence and
+    evidence_before, accuracy, weight and factor of a vote in that round, votes in all rounds, share
+    of votes and of weight in that round and in all, and the figures of every round."""
     now, before = one.newest, one.epochs[-2] if len(one.epochs) > 1 else None
     changed = before is not None and before.state != now.state
     return {
         "rater": key, "region": one.region, "state": now.state, "since": one.since,
         "was": before.state if before else None,
         "attention": changed or now.state != "ok", "changed": changed, "last": now.round,
-        "evidence": now.evidence, "accuracy": _estimate(now.accuracy),
+        "evidence": now.evidence, "evidence_before": before.evidence if changed and before else [],
+        "accuracy": _estimate(now.accuracy),
         "weight": now.weight, "factor": now.factor,
         "votes": sum(epoch.votes for epoch in one.epochs),
         "share": {

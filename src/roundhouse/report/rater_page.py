@@ -28,7 +28,8 @@ section.person { border: 1px solid #c8c8c8; border-left-width: 6px; border-radiu
 section.suspended { border-left-color: #b3261e; } section.watch { border-left-color: #b35c00; }
 section.minority { border-left-color: #6a3fa0; } section.ok { border-left-color: #1f5fa8; }
 section.person h3 { margin: 0 0 .3rem; font-size: 1rem; }
-b.suspended { color: #9c1c15; } b.watch { color: #8a4700; } b.minority { color: #57308a; }
+b.ok { font-weight: normal; } b.suspended { color: #9c1c15; } b.watch { color: #8a4700; }
+b.minority { color: #57308a; }
 dl { display: grid; grid-template-columns: 8.5rem 1fr; gap: .25rem .8rem; margin: 0; }
 dt { color: #4a4a4a; } dd { margin: 0; } dd p { margin: 0 0 .2rem; }
 code { font: .88em/1.4 ui-monospace, monospace; background: #f0f0f0; padding: .1rem .3rem;
@@ -111,8 +112,9 @@ def _person(one: Record, story: Record) -> Iterable[str]:
     yield f'<section class="person {state}">'
     yield f'<h3><code>{escape(key)}</code>{where}: <b class="{state}">{state}</b></h3><dl>'
     yield from _fact("since", [escape(_since(one, story))])
-    found = [escape(_sentence(words)) for words in one["evidence"]] or ["Nothing any more."]
-    yield from _fact("what was found", [*found, escape(_began(key, story))])
+    found = [_sentence(words) for words in one["evidence"]] or ["Nothing any more."]
+    found += [f"Before: {words}." for words in one["evidence_before"]]
+    yield from _fact("what was found", map(escape, [*found, _began(key, story)]))
     yield from _fact("how sure", [escape(chance(one["evidence"])), escape(_accuracy_of(one))])
     yield from _fact("in training", [escape(training(one, story["weighting"]))])
     yield from _fact("what you can do", _remedies(one))
@@ -131,7 +133,12 @@ def _since(one: Record, story: Record) -> str:
     begin = (
         f"round {one['since']}" if one["since"] is not None else f"ok again in round {one['last']}"
     )
-    return "; ".join(part for part in (begin, was, absent) if part)
+    earlier = [
+        f"{e['state']} in round {e['round']}" for e in one["rounds"]
+        if e["state"] != "ok" and e["round"] < (one["since"] or one["last"])
+    ]  # fmt: skip
+    parts = (begin, was, f"earlier: {', '.join(earlier)}" if earlier else "", absent)
+    return "; ".join(part for part in parts if part)
 
 
 def _began(key: str, story: Record) -> str:

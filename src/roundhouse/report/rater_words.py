@@ -10,8 +10,12 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
+#: States by how soon somebody should look.
+STATES = ("suspended", "watch", "minority", "ok")
 #: What people call raters in a state, the gravest first.
 CALLED = {"suspended": "suspended", "watch": "watched", "minority": "with a view of their own"}
+#: A region's loss of its share that is not worth a word.
+SLIGHT = 0.05
 #: Chance in a piece of evidence.
 _CHANCE = re.compile(r"\(p (\d[\d.]*(?:e-?\d+)?)\)")
 #: Begins findings over all raters at once, held to a share of false ones.
@@ -90,10 +94,14 @@ def counts(story: Record) -> dict[str, int]:
     return {state: found[state] for state in CALLED if found[state]}
 
 
-def who(story: Record, most: int = 6) -> str:
-    """Those in another state than ok, with it and since when; of many the first."""
-    found = [one for one in story["raters"] if one["state"] != "ok"]
-    named = [f"{one['rater']} {one['state']} since {one['since']}" for one in found[:most]]
+def who(raters: Sequence[Record], most: int = 6) -> str:
+    """Those in another state than ok, with it and since when; of many the first.
+
+    >>> who([{"rater": "3f2a91c0", "state": "watch", "since": 2}])
+    '3f2a91c0 watch since round 2'
+    """
+    found = [one for one in raters if one["state"] != "ok"]
+    named = [f"{one['rater']} {one['state']} since round {one['since']}" for one in found[:most]]
     more = [f"{len(found) - most} more"] if len(found) > most else []
     return ", ".join([*named, *more])
 
@@ -148,7 +156,7 @@ def _states(story: Record) -> str:
         return "Nobody is watched or suspended."
     newly = sum(one["state"] != "ok" and one["since"] == story["newest"] for one in story["raters"])
     named = [f"{count} {CALLED[state]}" for state, count in found.items()]
-    return f"{', '.join(named)}; {newly or 'none'} of them since this round."
+    return f"Raters: {', '.join(named)}; {newly or 'none'} of them new in this round."
 
 
 def _moved(story: Record) -> list[str]:
@@ -157,9 +165,11 @@ def _moved(story: Record) -> list[str]:
     if len(every) < 2 or story["weighting"] != "reliability":
         return []
     least = min(every, key=lambda one: one["weight"] / one["votes"])
-    name = least["region"] or "raters without a region"
+    if least["weight"] > (1 - SLIGHT) * least["votes"]:
+        return [f"No region loses more than {share(SLIGHT)} of its share of training by weighting."]
+    name = f"region {least['region']}" if least["region"] else "raters without a region"
     return [
-        f"Of the regions, {name} loses most by weighting: {share(least['votes'])} of all votes, "
-        f"{share(least['weight'])} of the weight; no region may lose more than "
+        f"Most is lost by weighting for {name}: {share(least['votes'])} of all votes, "
+        f"{share(least['weight'])} of the weight. No region may lose more than "
         f"{share(story['max_region_loss'])} of its share."
     ]

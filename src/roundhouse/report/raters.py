@@ -8,11 +8,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from roundhouse.report import layout
+from roundhouse.report.rater_words import STATES
 
 Record = Mapping[str, Any]
-
-#: States by how soon somebody should look.
-STATES = ("suspended", "watch", "minority", "ok")
 
 
 def raters_table(number: int, raters: Sequence[Record]) -> str:
