@@ -3,9 +3,10 @@
 import argparse
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from roundhouse import report
+from roundhouse import rater_plots, report
 from roundhouse.cli.output import add, opened, show
 from roundhouse.errors import UsageError
 from roundhouse.ledger import Ledger
@@ -41,22 +42,11 @@ def _set_rater(options: argparse.Namespace, places: Locations, ledger: Ledger) -
     _, rater, state = options.set
     if state not in FACTOR:
         raise UsageError(f"{state}: no such state; states are {', '.join(FACTOR)}")
-    rater = _meant(places, rater)
+    if numbers := round_tags(places.root):
+        rater = audit.named(Shelf(places), tag_name(numbers[-1]), rater)
     ledger.add_override(None, rater, state, options.why.strip(), kind="rater")
     show(options, {"rater": rater, "state": state}, f"{rater} is {state} from the next round on")
     return 0
-
-
-def _meant(places: Locations, given: str) -> str:
-    """The rater of this name, or else of this key in the last round; any other name is taken."""
-    numbers = round_tags(places.root)
-    if not numbers:
-        return given
-    found = audit.raters(Shelf(places), tag_name(numbers[-1]))
-    if any(one["rater"] == given for one in found):
-        return given
-    keyed = [one["rater"] for one in found if one["key"] == given]
-    return keyed[0] if keyed else given
 
 
 def _raters(options: argparse.Namespace) -> int:
@@ -76,7 +66,8 @@ def _raters(options: argparse.Namespace) -> int:
 
 
 def _write_page(options: argparse.Namespace, number: int, story: dict[str, Any]) -> int:
-    text = report.rater_page(number, story)
+    with TemporaryDirectory(prefix="roundhouse-") as scratch:
+        text = report.rater_page(number, story, rater_plots.draw(story, Path(scratch)))
     with writing(options.page, need=len(text)):
         options.page.write_text(text, encoding="utf-8")
     show(options, {"round": number, "page": str(options.page)}, f"written: {options.page}")

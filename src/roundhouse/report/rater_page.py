@@ -8,7 +8,6 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from roundhouse import rater_plots
@@ -66,17 +65,14 @@ _HOW_TO_READ = (
 )
 
 
-def rater_page(number: int, story: Record) -> str:
-    """The page of a round, with its pictures in it."""
-    with TemporaryDirectory(prefix="roundhouse-") as scratch:
-        pictures = rater_plots.draw(story, Path(scratch))
-        shown = [(path.stem, path.read_bytes()) for path in pictures]
+def rater_page(number: int, story: Record, pictures: Iterable[Path] = ()) -> str:
+    """The page of a round; pictures: those that `rater_plots.draw` wrote."""
     body = [
         f"<h1>Raters of round {number}</h1>",
         *_happened(number, story),
         *_people(story),
         *_everyone(story),
-        *_pictures(shown),
+        *_pictures(pictures),
         *_how_to_read(story),
     ]
     return (
@@ -215,11 +211,12 @@ def _row(one: Record) -> str:
     )
 
 
-def _pictures(shown: Iterable[tuple[str, bytes]]) -> Iterable[str]:
-    yield "<h2>Pictures</h2>"
-    for name, data in shown:
-        title = escape(rater_plots.TITLES[name])
-        source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+def _pictures(paths: Iterable[Path]) -> Iterable[str]:
+    for place, path in enumerate(paths):
+        if not place:
+            yield "<h2>Pictures</h2>"
+        title = escape(rater_plots.TITLES[path.stem])
+        source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
         yield f'<figure><figcaption>{title}</figcaption><img alt="{title}" src="{source}"></figure>'
 
 

@@ -21,16 +21,18 @@ def raters_table(number: int, raters: Sequence[Record]) -> str:
         raters: lines of raters.json, with or without `key`; older ones lack `since` and `rounds`.
     """
     found = layout.table("rater", "key", "region", "state", "since", "weight", "accuracy", "votes")
+    for column in found.columns[3:]:
+        column.no_wrap = True
     ordered = sorted(raters, key=_urgency)
     for rater in ordered:
         ends = layout.interval(rater["accuracy_low"], rater["accuracy_high"], 2)
         since = rater.get("since")
         found.add_row(
             Text(rater["rater"], overflow="fold"),
-            Text(rater.get("key", "")),
-            Text(rater["region"] or ""),
+            Text(rater.get("key", ""), overflow="fold"),
+            Text(rater["region"] or "", overflow="fold"),
             Text(rater["state"], "" if rater["state"] == "ok" else layout.BAD),
-            "" if since is None else f"round {since}",
+            "" if since is None else str(since),
             layout.number(rater["weight"], 2),
             Text(f"{layout.number(rater['accuracy'], 2)} {ends}".rstrip()),
             f"{rater['votes']:,}",

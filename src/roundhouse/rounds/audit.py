@@ -121,6 +121,13 @@ def raters(shelf: Shelf, tag: str) -> list[dict[str, Any]]:
     return [{"rater": one["rater"], "key": keys[one["rater"]], **one} for one in found]
 
 
+def named(shelf: Shelf, tag: str, given: str) -> str:
+    """The rater of a round who bears this name, or else this key; any other name as it is."""
+    found = raters(shelf, tag)
+    keyed = [one["rater"] for one in found if one["key"] == given]
+    return keyed[0] if keyed and all(one["rater"] != given for one in found) else given
+
+
 def story(shelf: Shelf, tag: str) -> dict[str, Any]:
     """What the raters stage tells of a round (`raters/story.py`).
 

@@ -230,8 +230,9 @@ class Tracker(Registry):
             return
         story = jsonl.read_json(path)
         with tempfile.TemporaryDirectory(prefix="roundhouse-") as scratch:
-            rater_plots.draw(story, Path(scratch) / "plots")
+            pictures = rater_plots.draw(story, Path(scratch) / "plots")
             page = Path(scratch) / RATERS_PAGE
-            page.write_text(rater_page(int(parent.data.tags["roundhouse.round"]), story), "utf-8")
+            number = int(parent.data.tags["roundhouse.round"])
+            page.write_text(rater_page(number, story, pictures), "utf-8")
             self._client.log_artifacts(run_id, scratch)
             self._client.log_artifact(parent.info.run_id, str(page))
