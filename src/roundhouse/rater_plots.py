@@ -61,7 +61,7 @@ def agreement(story: Story) -> "Figure | None":
     names = {"agreement": "share of equal vote pairs", "alpha": "alpha", "ac1": "AC1"}
     if not any(one[what]["widest"] for one in parts for what in names):
         return None
-    figure, axes = page(len(names))
+    figure, axes = page(len(names), width=3.9)
     for panel, (what, label) in zip(axes, names.items(), strict=True):
         known = [(int(one["name"]), ends) for one in parts if (ends := one[what]["widest"])]
         if known:
@@ -107,7 +107,9 @@ def accuracy(story: Story) -> "Figure | None":
 def confusion(story: Story) -> "Figure | None":
     """Shares of what was voted by what most others said, in numbers and colours: pool, flagged."""
     found = story["confusion"]
+    order = [one["rater"] for one in story["raters"]]
     flagged = [(key, table) for key, table in found["raters"].items() if _total(table)]
+    flagged.sort(key=lambda pair: order.index(pair[0]))
     if not _total(found["pool"]):
         return None
     since = {one["rater"]: one["since"] or one["last"] for one in story["raters"]}
@@ -134,7 +136,8 @@ def confusion(story: Story) -> "Figure | None":
 
 def sums(story: Story) -> "Figure | None":
     """The sum of each flagged rater over their votes; above the line is an alarm."""
-    found = list(story["cusum"]["raters"].items())[:MOST_SUMS]
+    found = sorted(story["cusum"]["raters"].items(), key=lambda pair: -max(pair[1]["path"]))
+    found = found[:MOST_SUMS]
     if not found:
         return None
     figure, (panel,) = page(1, width=8.4)

@@ -69,7 +69,7 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
         'roundhouse raters set 00000001 suspended --why "..."',
         "the change likely began in round 2, and was clear 2 votes later",
     )  # fmt: skip
-    assert page.says("ok again in round 2; was watch before", "Before: votes changed (p 0.00042)")
+    assert page.says("ok again in round 2; was watch before", "Before: Votes changed (p 0.00042).")
     assert page.says("about one honest rater in a hundred is watched")
     assert page.tags.count("tr") == 6
 
@@ -77,21 +77,22 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
 def test_what_happened_is_said_in_sentences() -> None:
     pool, *rest = happened(2, story())
     assert pool.startswith("Agreement beyond chance (alpha) changed by -0.02 (-0.06 to +0.03)")
-    text = " ".join(rest)
+    text = " ".join(" ".join(rest).split())
     assert "5 raters gave 200 votes" in text
     assert "60% (50% to 65%); in round 1 it was 70% (60% to 75%)" in text
     assert "1 suspended, 1 watched, 1 with a view of their own; 3 of them new" in text
     assert "lower the weight of 40 % of these votes" in text
-    assert "20 % of the weight. No region may lose more than 20 %" in text
+    assert "25 % of all votes, 20 % of the weight (in round 2 25 % and 20 %)" in text
+    assert "no region may lose more than 20 %" in text
 
 
-@pytest.mark.parametrize("state", ["warn", "block"])
-def test_an_alarm_of_the_pool_stands_first(state: str) -> None:
+@pytest.mark.parametrize(("state", "more"), [("warn", ""), ("block", " Training waits")])
+def test_an_alarm_of_the_pool_stands_first(state: str, more: str) -> None:
     pool = {"state": state, "check": "agreement-drop", "message": "agree <less>", "change": None}
     told = story(pool=pool)
-    assert happened(2, told)[0] == "Please look: agree <less>."
+    assert happened(2, told)[0].startswith(f"Agree <less>.{more}")
     text = report.rater_page(2, told)
-    assert '<p class="alarm">Please look: agree &lt;less&gt;.</p>' in text
+    assert '<p class="alarm">Agree &lt;less&gt;.' in text
 
 
 def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:

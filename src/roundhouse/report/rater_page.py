@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import rater_plots
-from roundhouse.report.rater_words import chance, happened, share, training
+from roundhouse.report.rater_words import chance, happened, sentence, share, training
 
 Record = Mapping[str, Any]
 
@@ -35,8 +35,8 @@ code { font: .88em/1.4 ui-monospace, monospace; background: #f0f0f0; padding: .1
   border-radius: 3px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: left; padding: .25rem .7rem .25rem 0; border-bottom: 1px solid #ddd;
-  vertical-align: top; overflow-wrap: normal; }
-td.region { max-width: 12rem; overflow-wrap: anywhere; }
+  vertical-align: top; white-space: nowrap; }
+td.region { max-width: 12rem; white-space: normal; }
 th { color: #4a4a4a; font-weight: 600; } td.number, th.number { text-align: right; }
 img { max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption { color: #4a4a4a; }
 .alarm { border: 2px solid #b3261e; padding: .5rem .8rem; border-radius: 4px; }
@@ -50,6 +50,9 @@ _HOW_TO_READ = (
     "<b>By chance</b>: about one honest rater in a hundred is watched in a round though nothing "
     "changed. Someone who is watched once may have had bad luck: look at what was found, and talk "
     "before you judge. A fall in two rounds running is what suspends.",
+    "<b>Turned votes</b>: it looks as if they had named the worse answer in that share of "
+    "their votes. Votes with peers are those on pairs that others rated too; check items are pairs "
+    "whose better answer is known.",
     "<b>Accuracy</b> is how often someone names the better answer when they name one, as far as "
     "the others make it known. The figures after it are an interval, which holds the true accuracy "
     "in {sure} of cases. With few votes it is wide.",
@@ -108,8 +111,8 @@ def _person(one: Record, story: Record) -> Iterable[str]:
     yield f'<section class="person {state}">'
     yield f'<h3><code>{escape(key)}</code>{where}: <b class="{state}">{state}</b></h3><dl>'
     yield from _fact("since", [escape(_since(one, story))])
-    found = [_sentence(words) for words in one["evidence"]] or ["Nothing any more."]
-    found += [f"Before: {words}." for words in one["evidence_before"]]
+    found = [sentence(words) for words in one["evidence"]] or ["Nothing any more."]
+    found += [f"Before: {sentence(words)}" for words in one["evidence_before"]]
     yield from _fact("what was found", map(escape, [*found, _began(key, story)]))
     yield from _fact("how sure", [escape(chance(one["evidence"])), escape(_accuracy_of(one))])
     yield from _fact("in training", [escape(training(one, story["weighting"]))])
@@ -162,23 +165,23 @@ def _accuracy_of(one: Record) -> str:
 def _remedies(one: Record) -> list[str]:
     key = escape(one["rater"])
     command = '<code>roundhouse raters set {} {} --why "..."</code>'
+    end = command.format(key, "suspended")
     trust = f"If you know that their work is good: {command.format(key, 'ok')}"
-    stop = f"If it is not: {command.format(key, 'suspended')}"
+    stop = f"If it is not: {end}"
     note = "Your word holds from the next round on, for their votes of all rounds, and is kept."
     if one["state"] == "ok":
         return ["Nothing needs to be done; votes of the rounds before keep their lowered weight."]
     if one["state"] == "minority":
-        return ["Nothing needs to be done; their votes count.", f"{stop}. {note}"]
+        return [
+            "Nothing needs to be done; their votes count.",
+            f"If you know better: {end}. {note}",
+        ]
     first = "Ask whether something changed: the guideline, the tool, the kind of pairs, the hours."
     return (
         [first, f"{trust}.", note]
         if one["state"] == "suspended"
         else [first, f"{trust}. {stop}.", note]
     )
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _everyone(story: Record) -> Iterable[str]:

@@ -71,7 +71,8 @@ def pool_sentence(story: Record) -> str:
     """What became of the pool as a whole."""
     pool, rounds = story["pool"], story["rounds"]
     if pool["message"]:
-        return f"Please look: {pool['message']}."
+        waits = " Training waits until a person accepts it." if pool["state"] == "block" else ""
+        return f"{sentence(pool['message'])}{waits}"
     if not any(one["agreement"]["widest"] for one in story["agreement"]["all"]):
         return (
             "No two raters voted on the same pair of answers, so nothing can be said about how far "
@@ -131,10 +132,15 @@ def share(value: float) -> str:
     """A share as people write it.
 
     >>> share(0.204), share(0.0123), share(0.0)
-    ('20 %', '1.2 %', '0 %')
+    ('20\\xa0%', '1.2\\xa0%', '0\\xa0%')
     """
     digits = 0 if not value or value >= 0.1 else 1
-    return f"{100 * value:.{digits}f} %"
+    return f"{100 * value:.{digits}f}\u00a0%"
+
+
+def sentence(words: str) -> str:
+    """A piece of evidence, or a message, as a sentence."""
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _agree(story: Record) -> list[str]:
@@ -168,8 +174,13 @@ def _moved(story: Record) -> list[str]:
     if least["weight"] > (1 - SLIGHT) * least["votes"]:
         return [f"No region loses more than {share(SLIGHT)} of its share of training by weighting."]
     name = f"region {least['region']}" if least["region"] else "raters without a region"
+    now = next(
+        (f" (in round {one['round']} {share(one['votes'])} and {share(one['weight'])})"
+         for one in story["regions"]
+         if (one["round"], one["region"]) == (story["newest"], least["region"])), ""
+    )  # fmt: skip
     return [
         f"Most is lost by weighting for {name}: {share(least['votes'])} of all votes, "
-        f"{share(least['weight'])} of the weight. No region may lose more than "
-        f"{share(story['max_region_loss'])} of its share."
+        f"{share(least['weight'])} of the weight{now}. Over all rounds no region may lose more "
+        f"than {share(story['max_region_loss'])} of its share."
     ]
