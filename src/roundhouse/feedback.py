@@ -40,6 +40,7 @@ __all__ = [
     "parse",
     "prompt_key",
     "rater_key",
+    "rater_keys",
     "side",
     "sides",
 ]
@@ -47,6 +48,8 @@ __all__ = [
 #: A canonical row: `id` always set, absent optional fields left out.
 Row = dict[str, Any]
 Side = Literal["train", "judge", "eval"]
+#: Signs of a rater's key as people read it.
+KEY = 8
 
 _VISIBLE = re.compile(rf"[^\s\x00-\x1f\u200c\u200d{HIDDEN}]")
 _CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029{HIDDEN}]")
@@ -147,6 +150,15 @@ def sides(keys: Iterable[str], split: SplitSettings) -> dict[str, Side]:
 def rater_key(rater: str, salt: str) -> str:
     """What stands for a rater's name where a record outlives it; `salt` is `split.salt`."""
     return hashlib.sha256(f"{salt}rater\0{rater}".encode()).hexdigest()
+
+
+def rater_keys(raters: Iterable[str], salt: str) -> dict[str, str]:
+    """Each rater's key as people read it: the first `KEY` signs, or as many as tell them apart."""
+    whole = {rater: rater_key(rater, salt) for rater in raters}
+    length = KEY
+    while len({key[:length] for key in whole.values()}) < len(whole):
+        length += 1
+    return {rater: key[:length] for rater, key in whole.items()}
 
 
 def on_panel(rater: str, split: SplitSettings) -> bool:

@@ -56,7 +56,7 @@ def reward_against_kl(history: History) -> "Figure | None":
         return None
     scores = dict(reward)
     points = [(value, scores[step], step) for step, value in kl if step in scores]
-    figure, axes = _page(1)
+    figure, axes = page(1)
     across, up, steps = zip(*points, strict=True)
     axes[0].plot(across, up, color="0.85", linewidth=1)
     dots = axes[0].scatter(across, up, c=steps, cmap="viridis_r", s=18, zorder=2)
@@ -74,7 +74,7 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> "Figure | None":
     filled = [b for b in bins if b["count"]]
     if not filled:
         return None
-    figure, axes = _page(1)
+    figure, axes = page(1)
     most = max(b["count"] for b in filled)
     axes[0].plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
     axes[0].plot([b["predicted"] for b in filled], [b["observed"] for b in filled], color="C0")
@@ -90,7 +90,7 @@ def reliability(bins: Sequence[Mapping[str, float]]) -> "Figure | None":
 def _over_steps(lines: History) -> "Figure | None":
     if not lines:
         return None
-    figure, axes = _page(len(lines))
+    figure, axes = page(len(lines))
     for panel, (name, line) in zip(axes, sorted(lines.items()), strict=True):
         steps, values = zip(*_thin(line), strict=True)
         panel.plot(steps, values, linewidth=1.2, marker="." if len(steps) < 40 else None)
@@ -107,10 +107,11 @@ def _thin(line: list[tuple[int, float]]) -> list[tuple[float, float]]:
     ]
 
 
-def _page(panels: int) -> "tuple[Figure, list[Axes]]":
+def page(panels: int, width: float = 5.2, height: float = 3.6) -> "tuple[Figure, list[Axes]]":
+    """An empty figure with panels side by side, each `width` by `height` inches."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second that only plots should cost
 
-    figure = Figure(figsize=(5.2 * panels, 3.6), layout="constrained")
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
     axes = [figure.add_subplot(1, panels, place + 1) for place in range(panels)]
     for panel in axes:
         panel.grid(alpha=0.25)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from roundhouse import jsonl
+from roundhouse.metrics import of_a_part
 
 #: Longest note MLflow keeps, in characters.
 MAX_NOTE = 8000
@@ -93,10 +94,10 @@ def note(
 
 
 def _table(figures: Mapping[str, float]) -> list[str]:
-    """Figures with their intervals, without those of single domains."""
+    """Figures with their intervals, without those of single domains, regions and guidelines."""
     table = ["| figure | value | interval |", "| --- | ---: | --- |"]
     for name, value in figures.items():
-        if "/domain/" in name or name.endswith(("_low", "_high")):
+        if of_a_part(name) or name.endswith(("_low", "_high")):
             continue
         ends = [figures.get(f"{name}_{end}") for end in ("low", "high")]
         interval = " to ".join(f"{end:.4g}" for end in ends if end is not None)

@@ -78,7 +78,7 @@ def test_a_mild_preference_with_many_votes_is_no_spam() -> None:
 def test_a_trifle_lends_no_significance_to_a_chance_effect() -> None:
     place, run = habits.Habit(0.7, 0.5, 10, 0.3), habits.Habit(15, 10, 9000, 1e-9)
     unknown = habits.UNKNOWN
-    seen = habits.Habits("a", place, *[unknown] * 4, run, unknown, unknown)
+    seen = habits.Habits("a", place, unknown, unknown, unknown, unknown, run, unknown, unknown)
     words = ["the answer shown first in 0.70 of 10, usual 0.50 (p 0.3)"]
     assert conspicuous.fixed(seen) == (0.6, True, words)
 

@@ -131,7 +131,7 @@ def test_the_same_input_gives_the_same_bytes(
     assert first == {path.name: path.read_bytes() for path in (data / "out").iterdir()}
     assert sorted(first) == [
         "demonstrations.jsonl", "figures.json", "flags.jsonl", "pairs.jsonl", "poisoning.json",
-        "raters.json", "rounds.json", "unused.jsonl", "verdict.json",
+        "raters.json", "rounds.json", "story.json", "unused.jsonl", "verdict.json",
     ]  # fmt: skip
 
 

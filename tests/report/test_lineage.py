@@ -141,9 +141,3 @@ def test_a_verification_says_all_is_well_or_what_is_not() -> None:
     finding = {"round": 2, "what": "model.safetensors", "problem": "altered", "where": "/remote"}
     text = report.verification_text(found | {"findings": [finding]})
     assert has(text, "not as published: 1", "2 model.safetensors altered /remote")
-
-
-def test_raters_come_with_interval_and_evidence_the_least_accurate_first() -> None:
-    text = report.raters_table(2, [*RATERS, RATERS[0] | {"rater": "r0", "accuracy": 0.6}])
-    assert has(text, "r[b]1 IN 1,200 0.81 [0.78, 0.83]", "3 votes overlap, fewer than 20")
-    assert text.index("r0") < text.index("r[b]1") < text.index("r2")

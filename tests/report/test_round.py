@@ -143,6 +143,22 @@ def test_plain_lines_give_every_rule_and_an_overruled_one_is_marked() -> None:
 
 
 @pytest.mark.parametrize("shape", [report.round_lines, table80])
+def test_raters_in_other_states_are_named_and_the_pools_change_is_told(shape: Shape) -> None:
+    change = {"raters/alpha_change": -0.02, "raters/alpha_change_low": -0.06}
+    metrics = RECORD["metrics"] | change | {"raters/alpha_change_high": 0.03, "raters/alarm": 0}
+    metrics |= {"raters/watch": 8, "raters/suspended": 1, "raters/minority": 0}
+    raters = [{"rater": "3f2a91c0", "state": "suspended", "since": 1}]
+    raters += [{"rater": f"{n:08x}", "state": "watch", "since": 2} for n in range(8)]
+    text = " ".join(shape(RECORD | {"metrics": metrics, "raters": raters}).split())
+    assert "-0.020 [-0.060, 0.030] of alpha, no alarm" in text
+    assert "1 suspended, 8 watch 3f2a91c0 suspended since round 1, 00000000 watch" in text
+    assert "3 more" in text and "raters --round 2 --page FILE.html" in text
+    text = shape(RECORD | {"metrics": metrics | {"raters/alarm": 1}})
+    assert "an alarm, see below" in text
+    assert "since last" not in shape(RECORD) and "--page" not in shape(RECORD)
+
+
+@pytest.mark.parametrize("shape", [report.round_lines, table80])
 def test_warnings_are_shown(shape: Shape) -> None:
     warning = "ppo-alarm: kl in 4 steps"
     assert f"warn  {warning}" in shape(RECORD | {"warnings": [warning]})

@@ -11,7 +11,9 @@ import pytest
 
 from roundhouse import jsonl
 from roundhouse.hashes import sha256_folder
-from roundhouse.rounds import dvc, git, objects
+from roundhouse.locations import tag_name
+from roundhouse.rounds import audit, dvc, git, objects
+from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.stages import STAGES
 from roundhouse.rounds.stores import Folder
 from roundhouse.tracking import Tracker
@@ -184,6 +186,29 @@ def test_audit_leads_back_to_everything(played: Played, roundhouse: Command) -> 
     assert {rater["rater"] for rater in found["raters"]} > {"sim-01", "sim-02"}
     version = json.loads(roundhouse(played.root, "audit", "model", "2", "--json").stdout)
     assert version["round"] == 2
+
+
+def test_raters_are_seen_in_mlflow_on_a_page_and_at_the_terminal(
+    played: Played, roundhouse: Command, tmp_path: Path
+) -> None:
+    store = played.places.state / "mlflow"
+    shown = [path.name for path in store.rglob("raters_*.png")]
+    assert shown.count("raters_agreement.png") == shown.count("raters_accuracy.png") == 2
+    pages = [path.read_text(encoding="utf-8") for path in store.rglob("raters.html")]
+    assert len(pages) == 4, "on the stage's run and on the round's, twice"
+    assert not any("sim-0" in page for page in pages)
+    done = roundhouse(played.root, "raters", "--page", str(tmp_path / "page.html"))
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page in pages
+    found = json.loads(roundhouse(played.root, "raters", "--json").stdout)
+    assert all(one["key"] in page for one in found)
+    told = played.records[1]["raters"]
+    assert {one["rater"] for one in told} == {one["key"] for one in found if one["state"] != "ok"}
+    shelf = Shelf(played.places)
+    for given in (found[0]["key"], found[0]["rater"]):
+        assert audit.named(shelf, tag_name(2), given) == found[0]["rater"]
+    assert audit.named(shelf, tag_name(2), "a newcomer") == "a newcomer"
 
 
 def test_audit_leads_forward_from_a_rater(played: Played, roundhouse: Command) -> None:

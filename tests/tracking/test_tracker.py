@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from roundhouse import jsonl, rater_plots
 from roundhouse.tracking import Tracker
+from tests.report.story import story
 from tests.tracking.conftest import (
     DIGEST,
     LEDGER,
@@ -61,6 +63,22 @@ def test_a_round_is_a_parent_with_children(
     assert "model/config.json" in artifacts(client, run_id)
     assert client.get_model_version_by_alias("m2", "champion").run_id == run_id
     assert version == "1"
+
+
+def test_a_story_of_raters_becomes_pictures_and_a_page_on_both_runs(
+    tracker: Tracker, client: MlflowClient, folder: Path
+) -> None:
+    jsonl.write_json(folder / "out/raters/story.json", story())
+    jsonl.write_json(folder / "out/raters/figures.json", {"raters/ac1": 0.5})
+    run = tracker.round_run(4, {}, {})
+    stage = tracker.stage_run(run, "raters")
+    tracker.finish_stage(stage, folder)
+    pictures = {f"plots/{name}.png" for name in rater_plots.TITLES}
+    assert artifacts(client, stage) == {"figures.json", "raters.html", *pictures}
+    assert artifacts(client, run) == {"raters.html"}
+    page = Path(client.download_artifacts(run, "raters.html", str(folder)))
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>Raters of round 4</h1>" in text and text.count("data:image/png") == 5
 
 
 def test_lines_written_while_a_stage_runs_arrive_once_though_processes_die(

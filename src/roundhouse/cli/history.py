@@ -2,14 +2,19 @@
 
 import argparse
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from roundhouse import report
+from roundhouse import rater_plots, report
 from roundhouse.cli.output import add, opened, show
 from roundhouse.errors import UsageError
 from roundhouse.ledger import Ledger
+from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import audit, release
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.shelf import Shelf
+from roundhouse.storage import writing
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,6 +25,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "set", nargs="*", metavar="set ID STATE", help="a person's word on a rater"
     )
     command.add_argument("--why", default="", metavar="TEXT", help="with set: the reason, kept")
+    command.add_argument("--page", type=Path, metavar="FILE", help="write the page for their lead")
     command = add(commands, "rollback", _rollback, "put an earlier champion back")
     command.add_argument("number", type=int, nargs="?", metavar="N", help="the round whose model")
     command.add_argument("--why", default="rolled back by hand", metavar="TEXT")
@@ -28,7 +34,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
 
 
-def _set_rater(options: argparse.Namespace, ledger: Ledger) -> int:
+def _set_rater(options: argparse.Namespace, places: Locations, ledger: Ledger) -> int:
     if len(options.set) != 3 or options.set[0] != "set" or not options.why.strip():
         raise UsageError("write it as: roundhouse raters set ID STATE --why TEXT")
     from roundhouse.raters.verdict import FACTOR  # noqa: PLC0415 - pandas, only here
@@ -36,6 +42,8 @@ def _set_rater(options: argparse.Namespace, ledger: Ledger) -> int:
     _, rater, state = options.set
     if state not in FACTOR:
         raise UsageError(f"{state}: no such state; states are {', '.join(FACTOR)}")
+    if numbers := round_tags(places.root):
+        rater = audit.named(Shelf(places), tag_name(numbers[-1]), rater)
     ledger.add_override(None, rater, state, options.why.strip(), kind="rater")
     show(options, {"rater": rater, "state": state}, f"{rater} is {state} from the next round on")
     return 0
@@ -44,13 +52,25 @@ def _set_rater(options: argparse.Namespace, ledger: Ledger) -> int:
 def _raters(options: argparse.Namespace) -> int:
     places, ledger = opened()
     if options.set:
-        return _set_rater(options, ledger)
+        return _set_rater(options, places, ledger)
     numbers = round_tags(places.root)
     number = options.round or (numbers[-1] if numbers else None)
     if number is None:
         raise UsageError("there is no published round yet: run `roundhouse round`")
-    raters = audit.raters(Shelf(places), audit.published_tag(places, number))
+    shelf, tag = Shelf(places), audit.published_tag(places, number)
+    if options.page:
+        return _write_page(options, number, audit.story(shelf, tag))
+    raters = audit.raters(shelf, tag)
     show(options, raters, report.raters_table(number, raters))
+    return 0
+
+
+def _write_page(options: argparse.Namespace, number: int, story: dict[str, Any]) -> int:
+    with TemporaryDirectory(prefix="roundhouse-") as scratch:
+        text = report.rater_page(number, story, rater_plots.draw(story, Path(scratch)))
+    with writing(options.page, need=len(text)):
+        options.page.write_text(text, encoding="utf-8")
+    show(options, {"round": number, "page": str(options.page)}, f"written: {options.page}")
     return 0
 
 

@@ -12,7 +12,7 @@ from roundhouse import jsonl
 from roundhouse.errors import Blocked
 from roundhouse.feedback import rater_key
 from roundhouse.metrics import domain_part
-from roundhouse.raters import aggregate, agreement, effect
+from roundhouse.raters import aggregate, agreement, effect, story
 from roundhouse.raters.agreement import Estimate
 from roundhouse.raters.alarm import compare, counts, judge_pool
 from roundhouse.raters.notes import notes
@@ -42,7 +42,7 @@ def run(
         data: folder of partitions, `0001.jsonl` and on.
         validated: the folder that the validate stage wrote (excluded.jsonl).
         out: gets pairs.jsonl, demonstrations.jsonl, flags.jsonl, unused.jsonl, raters.json,
-            rounds.json, poisoning.json, verdict.json and figures.json.
+            story.json, rounds.json, poisoning.json, verdict.json and figures.json.
         inputs: inputs.json; `seed`, and optionally `accepted` (names of checks that a person
             signed) and `rater_states` (`rater_key` to {"state", "why"}, a person's word).
 
@@ -67,14 +67,14 @@ def run(
     unused = _unused(found, ratings, verdicts, split, [*pairs, *demonstrations, *flags])
     compared = ratings.votes[ratings.votes["kind"] == "comparison"]
     since = compare(compared, settings, seed)
+    told = notes(chosen, regions, settings, seed)
+    pool = judge_pool(since, settings, inputs.get("accepted") or ())
+    pool = pool._replace(notes=[*pool.notes, *told.said], warnings=told.warned)
+    seen = story.tell(chosen, verdicts, pool, since.alpha, settings, seed, split.salt)
     figures = _agreement_figures(compared, settings, seed)
     figures |= _named("raters/alpha_change", since.alpha)
     figures |= _named("raters/pool_change", since.pool.flipped)
-    told = notes(chosen, regions, settings, seed)
-    figures |= told.figures
-    pool = judge_pool(since, settings, inputs.get("accepted") or ())
-    pool = pool._replace(notes=[*pool.notes, *told.said], warnings=told.warned)
-    figures |= shown | _counts(chosen, verdicts, pairs)
+    figures |= told.figures | shown | seen.figures | _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
         "raters/flags": len(flags),
@@ -93,6 +93,7 @@ def run(
     jsonl.write(out / "unused.jsonl", unused)
     jsonl.write_json(out / "raters.json", [one.as_json() for one in verdicts])
     jsonl.write_json(out / "verdict.json", pool.as_json())
+    jsonl.write_json(out / "story.json", seen.story)
     jsonl.write_json(out / "figures.json", figures)
     if pool.state == "block":
         raise Blocked(pool.check, pool.message)

@@ -6,9 +6,10 @@ Names out of feedback (raters, domains, checks) are shown as they are and never 
 from roundhouse.report.lineage import (
     audit_text,
     diff_text,
-    raters_table,
     verification_text,
 )
+from roundhouse.report.rater_page import rater_page
+from roundhouse.report.raters import raters_table
 from roundhouse.report.round import round_lines, round_table, rounds_table, show
 from roundhouse.report.traces import file_text, rater_text, row_text
 
@@ -16,6 +17,7 @@ __all__ = [
     "audit_text",
     "diff_text",
     "file_text",
+    "rater_page",
     "rater_text",
     "raters_table",
     "round_lines",

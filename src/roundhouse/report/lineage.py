@@ -1,4 +1,4 @@
-"""Raters, lineage, differences, verification: what the commands about published rounds print."""
+"""Lineage, differences, verification: what the commands about published rounds print."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,28 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from roundhouse.metrics import of_a_part
 from roundhouse.report import layout
 from roundhouse.report.round import lines
 
 Record = Mapping[str, Any]
-
-
-def raters_table(number: int, raters: Sequence[Record]) -> str:
-    """The raters of a round, the least accurate first and unknown ones last."""
-    found = layout.table("rater", "region", "votes", "accuracy", "weight", "state", "evidence")
-    unknown = 2.0
-    for rater in sorted(raters, key=lambda r: (r["accuracy"] or unknown, r["rater"])):
-        ends = layout.interval(rater["accuracy_low"], rater["accuracy_high"], 2)
-        found.add_row(
-            Text(rater["rater"]),
-            Text(rater["region"] or ""),
-            f"{rater['votes']:,}",
-            Text(f"{layout.number(rater['accuracy'], 2)} {ends}"),
-            layout.number(rater["weight"], 2),
-            Text(rater["state"], "" if rater["state"] == "ok" else layout.BAD),
-            Text("; ".join(rater["evidence"])),
-        )
-    return layout.render(Text(f"Raters of round {number}", "bold"), found)
 
 
 def audit_text(found: Record) -> str:
@@ -67,7 +50,7 @@ def diff_text(found: Record) -> str:
     figures = {
         name: pair
         for name, pair in found["figures_changed"].items()
-        if "/domain/" not in name and not name.endswith(("_low", "_high"))
+        if not of_a_part(name) and not name.endswith(("_low", "_high"))
     }
     return layout.render(
         Text(f"From {before} to {after}", "bold"),

@@ -10,6 +10,7 @@ A round's record is a mapping; what it lacks is left out:
     feedback      received, accepted, duplicate, quarantined: all that ever came to the ledger
     metrics       metric name to number; `simulation/...` is shown and labelled as such
     seconds       step to seconds
+    raters        key, state and since when of raters who are not ok
     rules         the reasons of decision.json (`gate.Reason` as mappings)
 """
 
@@ -23,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from roundhouse.report import layout
+from roundhouse.report.rater_words import STATES, who
 from roundhouse.rounds.stages import STAGES
 
 Record = Mapping[str, Any]
@@ -83,8 +85,8 @@ def round_table(record: Record, width: int | None = None) -> str:
 def lines(record: Record) -> list[Line]:
     """The figures of a round that people ask for first, those that it has."""
     metrics: Metrics = record.get("metrics", {})
-    found = [_data(record), *_feedback(record, metrics), *_raters(metrics), *_models(metrics)]
-    found += [*_wins(metrics), _seconds(record.get("seconds", {}))]
+    found = [_data(record), *_feedback(record, metrics), *_raters(record, metrics)]
+    found += [*_models(metrics), *_wins(metrics), _seconds(record.get("seconds", {}))]
     return [line for line in found if line is not None]
 
 
@@ -94,6 +96,8 @@ def commands(record: Record) -> list[tuple[str, str]]:
         return []
     program, round_ = layout.command(), record["round"]
     found = [("curves, plots", f"{program} up   then http://127.0.0.1:5000 (MLflow)")]
+    if record.get("raters"):
+        found.append(("these raters", f"{program} raters --round {round_} --page FILE.html"))
     if record["decision"] in ("promoted", "held"):
         found.append(("lineage", f"{program} audit round {round_}"))
     if record["decision"] == "blocked":
@@ -165,10 +169,16 @@ def _feedback(record: Record, metrics: Metrics) -> Iterable[Line]:
         yield Line("rows used", f"{metrics['raters/used']:,.0f}", note)
 
 
-def _raters(metrics: Metrics) -> Iterable[Line | None]:
+def _raters(record: Record, metrics: Metrics) -> Iterable[Line | None]:
     note = f"of votes on one pair, {metrics.get('raters/raters', 0):.0f} raters"
     yield _figure(metrics, "rater agreement", "raters/agreement", note)
     yield _figure(metrics, "  alpha", "raters/alpha", "Krippendorff's")
+    note = "of alpha; an alarm, see below" if metrics.get("raters/alarm") else "of alpha, no alarm"
+    yield _figure(metrics, "  since last", "raters/alpha_change", note)
+    states = {name: metrics.get(f"raters/{name}", 0.0) for name in STATES[:-1]}
+    if any(states.values()):
+        named = ", ".join(f"{count:.0f} {name}" for name, count in states.items() if count)
+        yield Line("rater states", named, who(record.get("raters", ())))
 
 
 def _models(metrics: Metrics) -> Iterable[Line | None]:

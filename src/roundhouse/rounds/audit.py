@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from roundhouse.errors import DataError, RoundhouseError, UsageError
-from roundhouse.feedback import rater_key
+from roundhouse.feedback import rater_key, rater_keys
 from roundhouse.ledger import Decision, Ledger, Override, Round
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import erased, usage
@@ -110,12 +110,36 @@ def published_tag(places: Locations, number: int) -> str:
 
 
 def raters(shelf: Shelf, tag: str) -> list[dict[str, Any]]:
-    """The raters of a round: accuracy, weight, state, evidence."""
+    """The raters of a round: key, accuracy, weight, state, evidence."""
     try:
         found: list[dict[str, Any]] = shelf.json(tag, "out/raters/raters.json")
     except DataError:
         raise RoundhouseError(
             f"the raters of {tag} cannot be read: run `roundhouse audit verify`"
+        ) from None
+    keys = rater_keys((one["rater"] for one in found), shelf.settings(tag)["split"]["salt"])
+    return [{"rater": one["rater"], "key": keys[one["rater"]], **one} for one in found]
+
+
+def named(shelf: Shelf, tag: str, given: str) -> str:
+    """The rater of a round who bears this name, or else this key; any other name as it is."""
+    found = raters(shelf, tag)
+    keyed = [one["rater"] for one in found if one["key"] == given]
+    return keyed[0] if keyed and all(one["rater"] != given for one in found) else given
+
+
+def story(shelf: Shelf, tag: str) -> dict[str, Any]:
+    """What the raters stage tells of a round (`raters/story.py`).
+
+    Raises:
+        RoundhouseError: the round was published before there were stories, or cannot be read.
+    """
+    try:
+        found: dict[str, Any] = shelf.json(tag, "out/raters/story.json")
+    except DataError:
+        raise RoundhouseError(
+            f"{tag} has no page on its raters: an earlier version made it, or its files are gone "
+            "(`roundhouse audit verify`)"
         ) from None
     return found
 

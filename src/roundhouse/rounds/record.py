@@ -23,7 +23,7 @@ def make(
     """The record of a finished round.
 
     Keys: round, decision, reasons, data_version, commit, metrics, seconds, workspace, rules,
-    warnings, and what the round was made of.
+    warnings, raters (those in another state than ok), and what the round was made of.
     """
     frozen = inputs_module.read(this.workspace)
     rules = this.workspace / "decision.json"
@@ -40,6 +40,7 @@ def make(
         "partitions": {k: v.rows for k, v in frozen.partitions.items()} if frozen else {},
         "rules": jsonl.read_json(rules)["reasons"] if rules.exists() else [],
         "warnings": warnings(this.workspace),
+        "raters": raters(this.workspace),
         "feedback": this.ledger.counts()._asdict(),
     }
 
@@ -51,6 +52,14 @@ def warnings(workspace: Path) -> list[str]:
     found = [f"{pool['check']}: {pool['message']}"] if pool["state"] == "warn" else []
     found += [f"raters: {one}" for one in pool.get("warnings", [])]
     return found + alarms(figures(workspace))
+
+
+def raters(workspace: Path) -> list[dict[str, Any]]:
+    """Key, state and since when of those in another state than ok, the gravest first."""
+    path = workspace / "out" / "raters" / "story.json"
+    told = jsonl.read_json(path)["raters"] if path.exists() else []
+    keys = ("rater", "state", "since")
+    return [{key: one[key] for key in keys} for one in told if one["state"] != "ok"]
 
 
 def alarms(figures: Mapping[str, float]) -> list[str]:

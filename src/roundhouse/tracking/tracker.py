@@ -7,13 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from roundhouse import jsonl, plots, projection, spool
+from roundhouse import jsonl, plots, projection, rater_plots, spool
 from roundhouse.projection import Data
+from roundhouse.report.rater_page import rater_page
 from roundhouse.tracking.connection import metric, mlflow, tracked
 from roundhouse.tracking.registry import Registry
 
 #: Files of a stage's output that are kept as they are: numbers and names of checks, nobody's words.
 SHOWN = ("figures.json", "report.json", "calibration.json")
+#: The page for a lead of raters, on the raters stage's run and on the round's.
+RATERS_PAGE = "raters.html"
 #: Time between two sendings while a stage runs (seconds).
 EVERY = 2.0
 
@@ -93,6 +96,7 @@ class Tracker(Registry):
             self._log_data(run_id, data)
             self._log_data(parent.info.run_id, data)
         self._log_artifacts(run_id, folder, stage)
+        self._log_story(run_id, parent, folder / "out" / stage / "story.json")
         figures = projection.figures(folder, stage)
         streamed = spool.history(journal)
         alone = {name: value for name, value in figures.items() if name not in streamed}
@@ -219,3 +223,16 @@ class Tracker(Registry):
             for file in filter(Path.exists, (out / name for name in SHOWN)):
                 shutil.copy(file, scratch)
             self._client.log_artifacts(run_id, scratch)
+
+    def _log_story(self, run_id: str, parent: Any, path: Path) -> None:
+        """What the raters stage tells: pictures and the page beside them; the round has it too."""
+        if not path.exists():
+            return
+        story = jsonl.read_json(path)
+        with tempfile.TemporaryDirectory(prefix="roundhouse-") as scratch:
+            pictures = rater_plots.draw(story, Path(scratch) / "plots")
+            page = Path(scratch) / RATERS_PAGE
+            number = int(parent.data.tags["roundhouse.round"])
+            page.write_text(rater_page(number, story, pictures), "utf-8")
+            self._client.log_artifacts(run_id, scratch)
+            self._client.log_artifact(parent.info.run_id, str(page))

@@ -1,0 +1,82 @@
+"""A round's story with names that nobody should have."""
+
+from typing import Any
+
+SCRIPT = "<script>alert('$x_1$')</script>"
+LONG = "Z" * 200
+RIGHT = "\u05d0\u05d6\u05d5\u05e8 & \u0645\u0646\u0637\u0642\u0629"
+NAMES = (SCRIPT, LONG, RIGHT, "")
+
+
+def interval(value: float | None) -> list[float] | None:
+    return None if value is None else [value, value - 0.1, value + 0.05]
+
+
+def rater(number: int, state: str = "ok", was: str | None = "ok", **more: Any) -> dict[str, Any]:
+    """A rater of two rounds, with a region that nobody should have."""
+    flagged, changed = state != "ok", was not in (None, state)
+    rounds = [
+        {"round": n, "votes": 40, "accuracy": interval(0.8), "state": s, "weight": 0.5}
+        for n, s in ((1, was), (2, state))
+        if s
+    ]
+    words = {"watch": ["votes changed (p 0.00042)"], "suspended": ["votes look fixed", "<b>17</b>"]}
+    return {
+        "rater": f"{number:08x}", "region": NAMES[number % 4], "state": state,
+        "since": 2 if flagged else None, "was": was, "attention": flagged or changed,
+        "changed": changed, "last": 2, "evidence": words.get(state, []),
+        "evidence_before": words.get(was or "", []) if changed else [],
+        "accuracy": interval(0.7 + number / 100), "weight": 0.25, "factor": 1.0, "votes": 80,
+        "share": {
+            "round": {"votes": 0.25, "weight": 0.123}, "all": {"votes": 0.25, "weight": 0.2},
+        },
+        "rounds": rounds, **more,
+    }  # fmt: skip
+
+
+def figure(name: str, value: float | None = 0.7) -> dict[str, Any]:
+    each = {"items": interval(value), "raters": None, "widest": interval(value)}
+    parts = {"agreement": each, "alpha": each, "ac1": each}
+    return {"name": name, "items": 90, "raters": 4, "votes": 160, **parts}
+
+
+def story(**more: Any) -> dict[str, Any]:
+    """Two rounds, four raters, one of each state, and one who is ok again."""
+    raters = [
+        rater(0, "suspended"), rater(1, "watch"), rater(2, "minority"), rater(3, "ok", "watch"),
+        rater(4),
+    ]  # fmt: skip
+    table = [[30, 5, 1], [6, 28, 2], [1, 1, 0]]
+    end = {"vote": 3, "round": 2, "date": "2026-01-31"}
+    path = {"path": [0.0, 4.0, 9.0], "vote": [1, 2, 3], "round": [1, 2, 2], "alarm": end}
+    path |= {"change": {"vote": 2, "round": 2, "date": None}}
+    return {
+        "rounds": [1, 2], "newest": 2, "weighting": "reliability", "confidence": 0.95,
+        "max_region_loss": 0.2,
+        "pool": {"state": "ok", "check": "agreement-drop", "message": "",
+                 "change": [-0.02, -0.06, 0.03]},
+        "agreement": {
+            "all": [figure("all")], "round": [figure("1"), figure("2", 0.6)],
+            "domain": [], "region": [figure(name) for name in NAMES], "guideline": [],
+        },
+        "confusion": {"labels": ["first", "second", "tie"], "shown": True, "pool": table,
+                      "raters": {one["rater"]: table for one in raters[:2]}},
+        "cusum": {"threshold": 8.5, "raters": {raters[1]["rater"]: path}},
+        "regions": [
+            {"round": number, "region": name, "votes": 0.25, "weight": 0.2 + 0.1 * (name == LONG)}
+            for number in (1, 2, None) for name in NAMES
+        ],
+        "raters": raters, **more,
+    }  # fmt: skip
+
+
+def nobody() -> dict[str, Any]:
+    """A round without any vote."""
+    empty = [[0] * 3] * 3
+    parts: dict[str, Any] = {"round": [], "domain": [], "region": [], "guideline": []}
+    return story(
+        rounds=[], newest=None, regions=[], raters=[], cusum={"threshold": 8.5, "raters": {}},
+        agreement=parts | {"all": [figure("all", None)]},
+        confusion={"labels": ["first", "second", "tie"], "shown": False, "pool": empty,
+                   "raters": {}},
+    )  # fmt: skip

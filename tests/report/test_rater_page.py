@@ -1,0 +1,163 @@
+"""Raters shown to people: the page is well formed and whole in itself, the table in order."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from roundhouse import rater_plots, report
+from roundhouse.report.rater_words import happened
+from tests.report.story import LONG, NAMES, RIGHT, SCRIPT, figure, nobody, rater, story
+
+VOID = {"meta", "img", "br"}
+
+
+class Page(HTMLParser):
+    """Text, tags and attributes; fails where a tag is not closed in its place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += f" {data}"
+
+    def says(self, *parts: str) -> bool:
+        text = " ".join(self.text.split())
+        return all(" ".join(part.split()) in text for part in parts)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    pictures = rater_plots.draw(story(), tmp_path_factory.mktemp("plots"))
+    return Page(report.rater_page(2, story(), pictures))
+
+
+def test_names_are_text_and_nothing_comes_from_outside(page: Page) -> None:
+    assert page.says(SCRIPT, LONG, RIGHT, "<b>17</b>")
+    assert "script" not in page.tags and "link" not in page.tags
+    assert page.tags.count("bdi") > 0
+    assert len(page.links) == 5
+    assert all(link.startswith("data:image/png;base64,iVBOR") for link in page.links)
+
+
+def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
+    assert page.tags.count("section") == 4
+    assert page.says("00000000", ": suspended", "Votes look fixed.", "one in twenty is wrong")
+    assert page.says(
+        "round 2; was ok before", "one honest rater in 2,400 a round",
+        "Accuracy 0.71 (0.61 to 0.76)", "count half",
+        "In round 2: 25 % of the votes, 12 % of the weight",
+        'roundhouse raters set 00000001 ok --why "..."',
+        'roundhouse raters set 00000001 suspended --why "..."',
+        "the change likely began in round 2, and was clear 2 votes later",
+    )  # fmt: skip
+    assert page.says("ok again in round 2; was watch before", "Before: Votes changed (p 0.00042).")
+    assert page.says("about one honest rater in a hundred is watched")
+    assert page.tags.count("tr") == 6
+
+
+def test_what_happened_is_said_in_sentences() -> None:
+    pool, *rest = happened(2, story())
+    assert pool.startswith("Agreement beyond chance (alpha) changed by -0.02 (-0.06 to +0.03)")
+    text = " ".join(" ".join(rest).split())
+    assert "5 raters gave 200 votes" in text
+    assert "60% (50% to 65%); in round 1 it was 70% (60% to 75%)" in text
+    assert "1 suspended, 1 watched, 1 with a view of their own; 3 of them new" in text
+    assert "lower the weight of 40 % of these votes" in text
+    assert "25 % of all votes, 20 % of the weight (in round 2 25 % and 20 %)" in text
+    assert "no region may lose more than 20 %" in text
+
+
+@pytest.mark.parametrize(("state", "more"), [("warn", ""), ("block", " Training waits")])
+def test_an_alarm_of_the_pool_stands_first(state: str, more: str) -> None:
+    pool = {"state": state, "check": "agreement-drop", "message": "agree <less>", "change": None}
+    told = story(pool=pool)
+    assert happened(2, told)[0].startswith(f"Agree <less>.{more}")
+    text = report.rater_page(2, told)
+    assert '<p class="alarm">Agree &lt;less&gt;.' in text
+
+
+def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:
+    assert Page(report.rater_page(3, nobody())).says(
+        "Nobody rated anything so far", "There are none"
+    )
+    alone = [rater(7, was=None, accuracy=None)]
+    parts = nobody()["agreement"] | {"round": [figure("1", None)]}
+    single = nobody() | {"rounds": [2], "newest": 2, "raters": alone, "agreement": parts}
+    page = Page(report.rater_page(2, single))
+    assert page.says("nothing can be said about how far", "1 rater gave 40 votes", "not known")
+    assert page.says("Nobody: every rater is ok")
+    first = story(rounds=[2])
+    assert "nothing to compare" in happened(2, first)[0]
+    assert "the last one with votes" in " ".join(happened(5, first))
+
+
+def test_thousands_of_raters_stay_readable() -> None:
+    raters = [rater(n, "watch") for n in range(90)] + [rater(n) for n in range(90, 3000)]
+    text = report.rater_page(2, story(raters=raters))
+    assert len(text) < 1_000_000
+    assert Page(text).says("And 50 more", "And 2,500 more")
+
+
+def test_where_states_change_no_weight_the_page_says_so() -> None:
+    told = Page(report.rater_page(2, story(weighting="none")))
+    assert told.says("Nothing: by the setting raters.weighting (none)")
+    assert not told.says("count half") and not told.says("lower the weight")
+
+
+def test_the_table_tells_who_needs_attention_first_and_reads_older_rounds() -> None:
+    line: dict[str, Any] = {
+        "rater": "a[b]", "region": None, "votes": 1200, "overlap": 40, "accuracy": 0.81,
+        "accuracy_low": 0.78, "accuracy_high": 0.83, "weight": 0.62, "state": "ok", "evidence": [],
+    }  # fmt: skip
+    newer = line | {"key": "12345678", "since": None}
+    back = {"rounds": [{"round": 1, "state": "watch"}, {"round": 2, "state": "ok"}]}
+    lines = [
+        line,
+        newer | {"rater": "back", **back},
+        newer | {"rater": "low", "accuracy": 0.55},
+        newer | {"rater": "seen", "state": "watch", "since": 2, "evidence": ["changed; p"]},
+        newer | {"rater": "gone", "state": "suspended", "since": 1, "accuracy": None}
+        | {"accuracy_low": None, "accuracy_high": None, "evidence": ["votes look fixed"]},
+        newer | {"rater": SCRIPT, "region": LONG, "state": "minority", "since": 2},
+    ]  # fmt: skip
+    text = report.raters_table(2, lines)
+    head, _, found = text.partition("what was found")
+    places = [head.index(name) for name in ("gone", "seen", "<script>", "back", "low", "a[b]")]
+    assert places == sorted(places)
+    assert "0.81 [0.78, 0.83]" in head and "1,200" in head
+    assert "seen" in found and "changed; p" in found and "votes look fixed" in found
+    assert report.raters_table(2, []).startswith("Raters of round 2")
+
+
+def test_what_many_raters_share_is_said_once() -> None:
+    words = ["no vote overlaps with another rater's: the pool's accuracy is used"]
+    line = {
+        "region": "", "votes": 3, "accuracy": None, "accuracy_low": None, "accuracy_high": None,
+        "weight": 0.5, "state": "ok", "evidence": words,
+    }  # fmt: skip
+    text = report.raters_table(1, [line | {"rater": f"r{n}"} for n in range(700)])
+    assert text.count("no vote overlaps") == 1
+    assert "700 raters" in text
+
+
+def test_every_region_has_a_name_in_the_fixture() -> None:
+    assert len({one["region"] for one in story()["regions"]}) == len(NAMES)
