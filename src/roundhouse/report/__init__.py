@@ -9,6 +9,7 @@ from roundhouse.report.lineage import (
     raters_table,
     verification_text,
 )
+from roundhouse.report.planning import plan_text
 from roundhouse.report.round import round_lines, round_table, rounds_table, show
 from roundhouse.report.traces import file_text, rater_text, row_text
 
@@ -16,6 +17,7 @@ __all__ = [
     "audit_text",
     "diff_text",
     "file_text",
+    "plan_text",
     "rater_text",
     "raters_table",
     "round_lines",
