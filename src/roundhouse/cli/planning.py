@@ -204,7 +204,7 @@ def _choose(options: argparse.Namespace) -> int:
 
     if options.out is None:
         raise UsageError("--choose needs --out FILE, where the pairs are written")
-    places, _ = opened()
+    places, _ = _opened()
     method = options.method or load(places.root / "params.yaml").plan.method
     number, pairs = past.uncertain(places)
     scores = np.array([pair["scores"] for pair in pairs], np.float64).reshape(-1, 2)

@@ -52,7 +52,7 @@ class Plan(NamedTuple):
         pairs: new pairs that get a label.
         shared: those of them that `together` people see.
         together: people on a shared pair.
-        bank: anchors in all, of which each rater sees some.
+        bank: check items in all, and as many anchors, of which each rater sees some.
     """
 
     ratings: int
@@ -76,8 +76,7 @@ class Plan(NamedTuple):
         overlap = self.shared / max(1, self.pairs)
         return Pool(
             raters, self.work, overlap, self.together, self.gold, self.anchors,
-            # The simulator has as many check items as anchors.
-            bank=max(_bank(raters, self.anchors), self.gold, 1),
+            bank=max(1, _bank(raters, self.gold, self.anchors)),
         )  # fmt: skip
 
 
@@ -125,13 +124,13 @@ def lay_out(ratings: int, raters: int, overlap: float = OVERLAP, together: int =
     pairs = int(work * raters / (1 + overlap * (together - 1)))
     return Plan(
         each * raters, raters, work, gold, anchors, pairs, int(overlap * pairs), together,
-        _bank(raters, anchors),
+        _bank(raters, gold, anchors),
     )  # fmt: skip
 
 
-def _bank(raters: int, anchors: int) -> int:
+def _bank(raters: int, gold: int, anchors: int) -> int:
     wanted = min(MOST_BANK, raters * anchors // ANCHOR_RATINGS)
-    return max(wanted, anchors, LEAST_BANK) if anchors else 0
+    return max(wanted, gold, anchors, LEAST_BANK) if gold or anchors else 0
 
 
 def affordable(

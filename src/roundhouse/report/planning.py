@@ -41,8 +41,8 @@ def _rows(found: Record, plans: Sequence[Record]) -> list[tuple[str, list[str]]]
     rows = [
         ("ratings of each rater", [f"{plan['each']:,}" for plan in plans]),
         ("  of new pairs", [f"{plan['work']:,}" for plan in plans]),
-        ("  check items (gold)", [f"{plan['gold']:,}" for plan in plans]),
-        ("  anchors", [f"{plan['anchors']:,} of a bank of {plan['bank']:,}" for plan in plans]),
+        ("  check items (gold)", [f"{plan['gold']:,} of {plan['bank']:,}" for plan in plans]),
+        ("  anchors", [f"{plan['anchors']:,} of {plan['bank']:,}" for plan in plans]),
         ("new pairs", [f"{plan['pairs']:,}" for plan in plans]),
         ("  seen by several", [f"{plan['shared']:,}" for plan in plans]),
         ("hours", [f"{plan['cost']['hours']:,.1f}" for plan in plans]),
