@@ -441,6 +441,13 @@ class CheckpointSettings(Block):
     """Newest ones that stay until the stage has ended."""
 
 
+class PlanSettings(Block):
+    """What `roundhouse plan` does unless it is told otherwise."""
+
+    method: Literal["random", "margin", "disagreement"]
+    """How `--choose` takes pairs to have labelled; a fifth is drawn at random whatever it is."""
+
+
 class IngestSettings(Block):
     """What happens to texts on their way in."""
 
@@ -483,6 +490,7 @@ class Settings(Block):
     checkpoints: CheckpointSettings
     publish: PublishSettings
     simulate: SimulateSettings
+    plan: PlanSettings
     ingest: IngestSettings
     retention: RetentionSettings
     schedule: ScheduleSettings

@@ -30,6 +30,20 @@ def test_two_hundred_and_fifty_ratings_are_the_usual_round() -> None:
     assert (drawn["gold"] >= 0).sum() == 50 * 30
 
 
+@pytest.mark.parametrize(
+    ("raters", "each", "bank"), [(50, 250, 200), (24, 250, 96), (5, 250, 30), (5, 3, 0)]
+)
+def test_the_bank_is_as_large_as_its_anchors_can_be_seen_by_several(
+    raters: int, each: int, bank: int
+) -> None:
+    plan = planning.lay_out(raters * each, raters)
+    assert plan.bank == bank
+    if bank:
+        drawn = simulated.draw(plan.pool(), 1, 1).votes
+        seen = drawn[drawn["anchor"]].groupby("item")["rater"].nunique()
+        assert seen.mean() >= 3
+
+
 def test_cost_is_time() -> None:
     plan = planning.lay_out(10_000, 50)
     found = planning.cost(plan, seconds=36.0, wage=20.0)
@@ -41,7 +55,13 @@ def test_cost_is_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"), [({}, "how much"), ({"money": 5.0}, "--wage"), ({"hours": 0.0}, "above 0")]
+    ("wrong", "says"),
+    [
+        ({}, "how much"),
+        ({"money": 5.0}, "--wage"),
+        ({"hours": 0.0}, "above 0"),
+        ({"hours": math.inf}, "above 0"),
+    ],
 )
 def test_what_cannot_be_planned_is_said(wrong: dict[str, float], says: str) -> None:
     with pytest.raises(UsageError, match=says):
@@ -53,6 +73,13 @@ def test_too_few_of_anything_is_said() -> None:
         planning.lay_out(100, 2)
     with pytest.raises(UsageError, match="at least one each"):
         planning.lay_out(10, 50)
+    with pytest.raises(UsageError, match="ask more people"):
+        planning.lay_out(60_000, 5)
+    for overlap in (-0.1, 1.1, math.nan):
+        with pytest.raises(UsageError, match="from 0 to 1"):
+            planning.lay_out(1000, 5, overlap)
+    with pytest.raises(UsageError, match="2 or more"):
+        planning.lay_out(1000, 5, together=1)
 
 
 def curve(pairs: int) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import storage
-from roundhouse.cli import audits, feedback, history, privacy, rounds, service
+from roundhouse.cli import audits, feedback, history, planning, privacy, rounds, service
 from roundhouse.errors import RoundhouseError
 
 
@@ -61,6 +61,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="roundhouse", description=(__doc__ or "").split("\n\n")[0])
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (feedback, rounds, audits, history, privacy, service):
+    for module in (feedback, rounds, audits, history, planning, privacy, service):
         module.register(commands)
     return top

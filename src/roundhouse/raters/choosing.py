@@ -7,6 +7,7 @@ Source of the last: Das et al. (2024), Active preference optimization for sample
 Kiefer (1959), Optimum experimental designs (D-optimality).
 """
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ def choose(
     order = np.random.default_rng(seed).permutation(size)
     if method == "random":
         return order[:count]
-    drawn = order[: round(RANDOM_SHARE * count)]
+    drawn = order[: at_random(method, count)]
     left = order[len(drawn) :]
     rest = count - len(drawn)
     if method == "margin" and margin is not None:
@@ -58,6 +59,15 @@ def choose(
     else:
         raise ValueError(f"{method}: what it chooses by is missing")
     return np.concatenate([drawn, best])
+
+
+def at_random(method: Method, count: int) -> int:
+    """How many of `count` pairs are drawn at random; they come first.
+
+    >>> at_random("margin", 20), at_random("margin", 21), at_random("random", 20)
+    (4, 5, 20)
+    """
+    return count if method == "random" else math.ceil(round(RANDOM_SHARE * count, 6))
 
 
 def information(features: Floats, margin: Floats) -> Floats:

@@ -8,6 +8,7 @@ from roundhouse.report.lineage import (
     diff_text,
     verification_text,
 )
+from roundhouse.report.planning import plan_text
 from roundhouse.report.rater_page import rater_page
 from roundhouse.report.raters import raters_table
 from roundhouse.report.round import round_lines, round_table, rounds_table, show
@@ -17,6 +18,7 @@ __all__ = [
     "audit_text",
     "diff_text",
     "file_text",
+    "plan_text",
     "rater_page",
     "rater_text",
     "raters_table",

@@ -1,0 +1,228 @@
+"""`plan` at the terminal: with nothing, with past rounds, and what it refuses."""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from roundhouse import cli
+from roundhouse.feedback import parse
+from roundhouse.ledger import Candidate, Ledger
+from roundhouse.locations import Locations
+from roundhouse.rounds import past
+from roundhouse.rounds.stores import Folder
+from tests.conftest import PROJECT
+
+SMALL = ("--ratings", "600", "--raters", "6", "--replicates", "1")
+#: Pairs that trained, and accuracy, of three rounds.
+CURVE = ((1000, 0.66), (2000, 0.70), (4000, 0.73))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with settings and nothing else, in which the command is called."""
+    for name in ("params.yaml", ".dvc/config", ".gitignore"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(PROJECT / name, tmp_path / name)
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "params.yaml")
+    git(tmp_path, "commit", "-qm", "Start")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def git(root: Path, *arguments: str) -> None:
+    name = ("-c", "user.name=T", "-c", "user.email=t@localhost")
+    subprocess.run(["git", *name, *arguments], cwd=root, check=True, capture_output=True)
+
+
+def vote(number: int, rater: str, seconds: float | None) -> dict[str, Any]:
+    row = {
+        "kind": "comparison", "prompt": f"Why {number}?", "responses": ["So.", "No."],
+        "choice": 0, "rater": rater, "created_at": "2026-01-31T16:59:52Z",
+    }  # fmt: skip
+    row |= {} if seconds is None else {"seconds": seconds}
+    return parse(row, datetime.now(UTC))
+
+
+def play(
+    root: Path, ledger: Ledger, rows: list[dict[str, Any]], pairs: int, accuracy: float
+) -> int:
+    """A published round: rows in the ledger, figures, a tag, and a list of doubtful pairs."""
+    batch = ledger.start_batch("f", "jsonl")
+    ledger.append(batch, [Candidate(k, row, b"") for k, row in enumerate(rows)])
+    number = ledger.take_round_number()
+    figures = {"pairs": pairs, "accuracy": accuracy}
+    figures |= {"accuracy_low": accuracy - 0.0196, "accuracy_high": accuracy + 0.0196}
+    ledger.finish_round(
+        number,
+        state="published",
+        watermark=ledger.watermark(),
+        metrics={f"reward/{name}": value for name, value in figures.items()},
+    )
+    lines = "".join(json.dumps(pair) + "\n" for pair in DOUBTFUL).encode()
+    file = hashlib.md5(lines, usedforsecurity=False).hexdigest()
+    listing = json.dumps([{"md5": file, "relpath": "uncertain.jsonl"}]).encode()
+    folder = hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
+    cache = Folder(root / "state" / "dvc" / "cache")
+    cache.put(file, io.BytesIO(lines))
+    cache.put(folder, io.BytesIO(listing))
+    out = {"path": "out/align", "md5": folder}
+    lock = {"schema": "2.0", "stages": {"align": {"cmd": "x", "outs": [out]}}}
+    manifest = {past.UNCERTAIN: hashlib.sha256(lines).hexdigest()}
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    (root / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    git(root, "add", "params.yaml", "dvc.lock", "manifest.json")
+    git(root, "commit", "--allow-empty", "-qm", f"Round {number}")
+    git(root, "tag", f"round-{number:04d}")
+    return number
+
+
+#: Of each next pair the scores are further apart and the members of one mind.
+DOUBTFUL = [
+    {
+        "prompt": [{"role": "user", "content": f"Why {k}?"}], "responses": ["So.", "No."],
+        "scores": [0.1 * k, 0.0], "disagreement": [0.0, 0.0], "uncertainty": 1.0 / (k + 1),
+    }
+    for k in range(40)
+]  # fmt: skip
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert cli.main(["plan", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("checkout")
+def test_before_the_first_rating_it_plans_and_says_what_it_cannot_know(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = run(capsys, *SMALL, "--wage", "20")
+    (plan,) = found["plans"]
+    assert plan["ratings"] == 600 and plan["each"] == 100
+    assert plan["cost"]["hours"] == pytest.approx(600 * 37 / 3600)
+    assert plan["cost"]["money"] == pytest.approx(20 * 600 * 37 / 3600)
+    assert plan["accuracy"]["value"] is None
+    assert found["seconds"] == {"mean": 37.0, "median": None, "rows": 0, "source": "default"}
+    assert [one["case"] for one in plan["power"]][-1] == "2 of 6 copy each other"
+
+    assert cli.main(["plan", *SMALL[:-1], "0"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "37 seconds a comparison: the default" in text
+    assert "three published rounds with different numbers of pairs, there are 0" in text
+
+
+@pytest.mark.usefixtures("checkout")
+def test_plans_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--ratings", "600", "--raters", "6", "--replicates", "0")
+    plans = run(capsys, *small, "--overlap", "0", "1", "--together", "2", "3")["plans"]
+    assert [(plan["shared"] / plan["pairs"], plan["together"]) for plan in plans] == [
+        (0, 2), (0, 3), (1, 2), (1, 3)
+    ]  # fmt: skip
+    assert plans[0]["pairs"] > plans[2]["pairs"] > plans[3]["pairs"]
+    assert cli.main(["plan", *small, "--overlap", "0", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "0% seen by 3" in text and "100% seen by 3" in text and "found:" not in text
+
+
+def test_past_rounds_give_raters_pace_and_a_curve(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ledger.open(Locations(checkout).ledger_url) as ledger:
+        play(checkout, ledger, [vote(k, f"r{k % 9}", 20.0) for k in range(30)], *CURVE[0])
+        play(checkout, ledger, [vote(k, f"r{k % 9}", None) for k in range(30, 60)], *CURVE[1])
+        late = [vote(k, f"r{k % 5}", 30.0) for k in range(60, 90)]
+        play(checkout, ledger, [*late, vote(90, "r0", 9000.0)], *CURVE[2])
+        # Published is what has a tag.
+        ledger.record_round(ledger.take_round_number(), metrics={"reward/pairs": 1.0})
+    found = run(capsys, "--hours", "10", "--replicates", "0")
+    assert found["raters"] == {"count": 5, "source": "round 3"}
+    # 30 of 20 s, 30 of 30 s and a break, which counts for ten medians.
+    mean = (30 * 20 + 30 * 30 + 300) / 61
+    assert found["seconds"] == {
+        "mean": pytest.approx(mean), "median": 30.0, "rows": 61, "source": "ledger"
+    }  # fmt: skip
+    assert found["plans"][0]["ratings"] == int(36_000 / mean) // 5 * 5
+    assert [(one["pairs"], one["accuracy"]) for one in found["rounds"]] == list(CURVE)
+    assert found["rounds"][0]["error"] == pytest.approx(0.01, rel=1e-3)
+    then = found["plans"][0]["accuracy"]
+    # A quarter of the pairs teaches the judge or measures.
+    assert then["pairs_then"] == 4000 + round(0.75 * found["plans"][0]["pairs"])
+    assert 0.71 < then["low"] < then["value"] < then["high"] < 0.80
+
+    assert cli.main(["plan", "--hours", "10", "--replicates", "0"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "by 5 raters (as in round 3)" in text
+    assert "the curve of 3 rounds, the last 0.730 with 4,000 pairs" in text
+
+
+def test_pairs_are_chosen_from_the_newest_list(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["plan", "--choose", "5", "--out", "x.jsonl"]) == 2
+    assert "reward.members of 2 or more" in capsys.readouterr().err
+    with Ledger.open(Locations(checkout).ledger_url) as ledger:
+        play(checkout, ledger, [vote(0, "r0", None)], 1, 0.5)
+    for method in ("margin", "disagreement", "random"):
+        out = f"{method}.jsonl"
+        found = run(capsys, "--choose", "10", "--method", method, "--out", out)
+        rows = [json.loads(line) for line in (checkout / out).read_text().splitlines()]
+        assert len(rows) == found["pairs"] == 10
+        drawn = [row["prompt"] for row in rows if row["chosen"] == "random"]
+        assert len(drawn) == found["random"] == (10 if method == "random" else 2)
+        assert {row["policy"] for row in rows} == {"round-0001"}
+        if method != "random":
+            # Both rank the pairs as they stand in the list.
+            best = [pair for pair in DOUBTFUL if pair["prompt"] not in drawn][:8]
+            chosen = [row for row in rows if row["chosen"] == method]
+            assert asked(chosen) == asked(best)
+
+
+def asked(rows: list[dict[str, Any]]) -> set[str]:
+    return {row["prompt"][0]["content"] for row in rows}
+
+
+@pytest.mark.usefixtures("checkout")
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--raters", "5"), "say how much: --ratings, --hours, or --money with --wage"),
+        (("--ratings", "100"), "no published round tells how many raters there are"),
+        (("--money", "100", "--raters", "5"), "--money needs --wage"),
+        (("--ratings", "100", "--raters", "2"), "a shared pair is seen by 3"),
+        (("--ratings", "2", "--raters", "5"), "2 ratings for 5 raters: at least one each"),
+        (("--ratings", "90000", "--raters", "5"), "at most 10,000, ask more people"),
+        (("--ratings", "100", "--raters", "5", "--overlap", "1.5"), "from 0 to 1"),
+        (("--ratings", "100", "--raters", "5", "--overlap", "nan"), "from 0 to 1"),
+        (("--ratings", "100", "--raters", "5", "--together", "1"), "seen by 2 or more"),
+        (("--choose", "5"), "--choose needs --out FILE"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["plan", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert captured.err.startswith("roundhouse: ") and captured.err.count("\n") == 1
+    assert says in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--hours", "nan"), ("--hours", "0"), ("--money", "x"), ("--hours", "1", "--ratings", "1")],
+)
+def test_amounts_are_numbers_above_0(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", *arguments])
+    assert ended.value.code == 2
+    assert "above 0" in (said := capsys.readouterr().err) or "not allowed with" in said
