@@ -51,4 +51,4 @@ def silent(replicates: int, seed: int) -> list[Figure]:
     return [share(what, hits, "<= 0") for what, hits in found.items()]
 
 
-CASES: list[Case] = [Case("poorest data: single votes, no check items, no anchors", silent, 0.2)]
+CASES: list[Case] = [Case("poorest data: single votes, no check items, no anchors", silent, 0.4)]
