@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-_HOLDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_HOLDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "": operator.eq}
 
 
 class Figure(NamedTuple):
@@ -15,7 +15,7 @@ class Figure(NamedTuple):
         what: its name in the table.
         value: as measured.
         error: standard error over replicates; NaN where there is none.
-        aim: what was wanted, such as `>= 0.90`; empty where nothing was.
+        aim: what was wanted, such as `>= 0.90` or `0`; empty where nothing was.
     """
 
     what: str
@@ -32,8 +32,8 @@ class Figure(NamedTuple):
         """
         if not self.aim:
             return None
-        holds, bound = self.aim.split()
-        return bool(_HOLDS[holds](self.value, float(bound)))
+        *holds, bound = self.aim.split()
+        return bool(_HOLDS["".join(holds)](self.value, float(bound)))
 
 
 class Case(NamedTuple):
