@@ -1,4 +1,4 @@
-"""The documents agree with the code: links, settings, commands, options, targets, reason codes."""
+"""The documents agree with the code: links, settings, commands, options, targets, examples."""
 
 import argparse
 import re
@@ -21,6 +21,7 @@ FILES = ("json", "jsonl", "py", "yaml", "md", "txt")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _SETTING = re.compile(rf"(?<![\w./-])((?:{'|'.join(PARAMS)})(?:\.[a-z_]+)+)\b(?!\()")
 _MACHINE = re.compile(r"(?<![\w.])(/work/|/home/|/root/|/Users/)|\.\./shared|shared/(data|models)")
@@ -73,6 +74,14 @@ def test_make_targets_exist(document: Path) -> None:
 @every_document
 def test_no_place_of_one_machine_is_named(document: Path) -> None:
     assert _MACHINE.search(document.read_text(encoding="utf-8")) is None
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs" / "raters.md"], ids=name)
+def test_examples_in_python_run(document: Path) -> None:
+    blocks = _PYTHON.findall(document.read_text(encoding="utf-8"))
+    assert blocks
+    for block in blocks:
+        exec(compile(block, name(document), "exec"), {})
 
 
 def test_every_reason_code_is_explained() -> None:

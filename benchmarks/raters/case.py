@@ -1,8 +1,11 @@
 """What a case of the study is: a name, and figures with their standard errors beside the aim."""
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+_HOLDS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "": operator.eq}
 
 
 class Figure(NamedTuple):
@@ -11,14 +14,26 @@ class Figure(NamedTuple):
     Attributes:
         what: its name in the table.
         value: as measured.
-        error: standard error over replicates.
-        aim: what was wanted, such as `>= 0.90`; empty where nothing was.
+        error: standard error over replicates; NaN where there is none.
+        aim: what was wanted, such as `>= 0.90` or `0`; empty where nothing was.
     """
 
     what: str
     value: float
     error: float
     aim: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value as measured is what was wanted; None where nothing was.
+
+        >>> Figure("power", 0.89, 0.01, ">= 0.90").met
+        False
+        """
+        if not self.aim:
+            return None
+        *holds, bound = self.aim.split()
+        return bool(_HOLDS["".join(holds)](self.value, float(bound)))
 
 
 class Case(NamedTuple):
@@ -27,10 +42,12 @@ class Case(NamedTuple):
     Attributes:
         name: of the row.
         run: (replicates, seed) to figures.
+        part: of the study's replicates that it gets: less where one takes long.
     """
 
     name: str
     run: Callable[[int, int], list[Figure]]
+    part: float = 1.0
 
 
 def share(what: str, hits: Sequence[float], aim: str = "") -> Figure:

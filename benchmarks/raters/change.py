@@ -213,14 +213,12 @@ CASES: list[Case] = [
     Case("a rater flips 20 %", partial(single, flips=0.2, power=">= 0.90")),
     Case("a rater flips 30 %", partial(single, flips=0.3, power=">= 0.98")),
     Case("items get harder, raters stay", partial(single, harder={2: 0.5})),
-    Case("pool: nothing changes", partial(pooled, aims={"raters changed": "<= 0.02"})),
-    Case(
-        "pool: all flip 10 %",
-        partial(pooled, flips=0.1, aims={"raters changed": ">= 0.80"}),
-    ),
+    Case("pool: nothing changes", partial(pooled, aims={"raters changed": "<= 0.02"}), 3),
+    Case("pool: all flip 10 %", partial(pooled, flips=0.1, aims={"raters changed": ">= 0.80"})),
     Case(
         "pool: items get harder",
         partial(pooled, harder={2: 0.5}, aims={"raters changed": "<= 0.02"}),
+        3,
     ),
     Case("pool: all share a new taste (0.4)", partial(pooled, taste=0.4)),
     *(
@@ -235,5 +233,5 @@ CASES: list[Case] = [
     Case("full overlap: nobody changes", partial(quiet, pool=FULL)),
     Case("default plan: nobody changes", partial(quiet, pool=ONE)),
     Case("full overlap: items get harder", partial(quiet, pool=FULL, harder={3: 0.5})),
-    Case("constants set by simulation", levels),
+    Case("constants set by simulation", levels, 0.4),
 ]

@@ -4,14 +4,11 @@ Compared: Dawid and Skene's model, which takes all items for equally hard, and t
 `roundhouse.raters.worth`, in which they differ.
 """
 
-import time
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from case import Case, Figure, share
 from numpy.typing import NDArray
 
+from benchmarks.raters.case import Case, Figure, share
 from roundhouse.raters import reliability, worth
 from roundhouse.simulate import votes as simulated
 from roundhouse.simulate.votes import SPREAD, Fault, Pool
@@ -81,22 +78,6 @@ def borrowing(replicates: int, seed: int) -> list[Figure]:
     return [share(name, values) for name, values in found.items()]
 
 
-def seconds(replicates: int, seed: int) -> list[Figure]:
-    """Processor seconds for 100,000 votes of 500 raters."""
-    votes = simulated.draw(WORK._replace(raters=500, overlap=1.0), 1, seed).votes
-    taken: dict[str, list[float]] = {"Dawid-Skene, 100k votes": [], "worth, 100k votes": []}
-    for _ in range(min(3, replicates)):
-        for name, work in zip(taken, (_dawid, worth.fit), strict=True):
-            start = time.process_time()
-            work(votes)
-            taken[name].append(time.process_time() - start)
-    return [share(f"seconds, {name}", values, "< 2") for name, values in taken.items()]
-
-
-def _dawid(votes: pd.DataFrame) -> Any:
-    return reliability.dawid_skene(votes, labels=2, symmetric=True)
-
-
 def _split(votes: pd.DataFrame) -> NDArray[np.bool_]:
     """[items] True where not all votes are equal."""
     labels = votes.groupby("item", sort=True)["label"]
@@ -113,9 +94,8 @@ def _true(pool: Pool, seed: int, random: range) -> Floats:
     return np.asarray(chance)
 
 
-CASES = [
+CASES: list[Case] = [
     Case("accuracy of raters", accuracies),
     Case("calibration of labels", calibration),
     Case("single votes and an opinion", borrowing),
-    Case("time", seconds),
 ]

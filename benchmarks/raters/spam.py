@@ -62,10 +62,12 @@ def nobody(pool: Pool) -> Callable[[int, int], list[Figure]]:
 
 
 CASES: list[Case] = [
-    Case(f"spam: nobody{words}", nobody(pool))
+    Case(f"spam: nobody{words}", nobody(pool), 0.4)
     for words, pool in (("", Pool()), (", no check items", Pool(gold=0)))
 ] + [
-    Case(f"spam: {part} {kind}{words}", spammers(pool, kind, count, each))
+    Case(
+        f"spam: {part} {kind}{words}", spammers(pool, kind, count, each), 0.4 if each == 1 else 0.15
+    )
     for words, pool, each in (
         ("", Pool(), 1.0),
         (", no check items", Pool(gold=0), 1.0),

@@ -1,36 +1,78 @@
 """The study of the rater statistics on simulated votes: power, false alarms, errors, with aims.
 
-    .venv/bin/python benchmarks/raters/study.py --replicates 200 --out study.json
-    .venv/bin/python benchmarks/raters/study.py --case anchors        # rows whose name has the word
+    python -m benchmarks.raters.study --replicates 100 --out study.json
+    python -m benchmarks.raters.study --case anchors      # cases whose name has the word
 
 Every case draws its own votes (`roundhouse.simulate.votes`) again and again from the seed, so the
 table is the same on every run, up to the seconds. A figure stands with its standard error over
-replicates.
+replicates. Cases that FILE already holds are shown from it and not run again, so a study that was
+stopped goes on where it stood. Set OMP_NUM_THREADS=1 for one core.
 """
 
 import argparse
-import importlib
 import json
+import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from case import Case, Figure
+from benchmarks.raters import change, poorest, regions, reliability, spam, speed, verdicts
+from benchmarks.raters.case import Case, Figure
 
-TOPICS = ("reliability", "change", "spam", "regions", "verdicts")
-
-
-def cases() -> list[Case]:
-    """All rows, in the order of the topics."""
-    return [case for topic in TOPICS for case in importlib.import_module(topic).CASES]
+TOPICS = (speed, reliability, change, spam, regions, poorest, verdicts)
+HEAD = "| case | replicates | figure | measured (standard error) | aim | met |"
+_MET = {None: "", True: "yes", False: "**no**"}
 
 
-def show(case: Case, figures: list[Figure], seconds: float) -> None:
-    """Prints the rows of one case."""
-    sys.stdout.write(f"\n{case.name}  ({seconds:.0f} s)\n")
-    for figure in figures:
-        value = f"{figure.value:.4f} ({figure.error:.4f})"
-        sys.stdout.write(f"  {figure.what:58} {value:20} {figure.aim}\n")
+def cases(word: str = "") -> list[Case]:
+    """All cases whose name has the word, in the order of the topics."""
+    return [case for topic in TOPICS for case in topic.CASES if word in case.name]
+
+
+def done(case: Case, replicates: int, seed: int) -> dict[str, Any]:
+    """A case's figures, how many replicates they are from, and the processor seconds it took."""
+    count = _count(case, replicates)
+    start = time.process_time()
+    figures = case.run(count, seed)
+    return {
+        "replicates": count,
+        "seed": seed,
+        "cpu_seconds": round(time.process_time() - start, 1),
+        "figures": [figure._asdict() | {"met": figure.met} for figure in figures],
+    }
+
+
+def _count(case: Case, replicates: int) -> int:
+    return max(2, round(replicates * case.part))
+
+
+def rows(name: str, found: dict[str, Any]) -> list[str]:
+    """The lines of a case in the table."""
+    lines = []
+    for number, one in enumerate(found["figures"]):
+        figure = Figure(one["what"], one["value"], one["error"], one["aim"])
+        first = (name, str(found["replicates"])) if not number else ("", "")
+        error = f" ({figure.error:.4f})" if math.isfinite(figure.error) else ""
+        told = (*first, figure.what, f"{figure.value:.4f}{error}", figure.aim, _MET[figure.met])
+        lines.append("| " + " | ".join(told) + " |")
+    return lines
+
+
+def study(chosen: Sequence[Case], replicates: int, seed: int, file: Path | None) -> dict[str, Any]:
+    """Runs the cases that FILE lacks, prints all of them, and keeps FILE up to date."""
+    known: dict[str, Any] = json.loads(file.read_text("utf-8")) if file and file.exists() else {}
+    sys.stdout.write(f"{HEAD}\n| --- | ---: | --- | ---: | ---: | --- |\n")
+    for case in chosen:
+        wanted = {"replicates": _count(case, replicates), "seed": seed}
+        if not wanted.items() <= known.get(case.name, {}).items():
+            known[case.name] = done(case, replicates, seed)
+            if file:
+                file.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        sys.stdout.write("\n".join(rows(case.name, known[case.name])) + "\n")
+        sys.stdout.flush()
+    return {case.name: known[case.name] for case in chosen}
 
 
 def main() -> None:
@@ -38,23 +80,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--replicates", type=int, default=200)
+    parser.add_argument("--replicates", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", default="")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    found = {}
-    for case in cases():
-        if args.case not in case.name:
-            continue
-        start = time.monotonic()
-        figures = case.run(args.replicates, args.seed)
-        show(case, figures, time.monotonic() - start)
-        found[case.name] = [figure._asdict() for figure in figures]
-    if not found:
+    chosen = cases(args.case)
+    if not chosen:
         sys.exit(f"no case has {args.case!r} in its name: {', '.join(c.name for c in cases())}")
-    if args.out:
-        args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    found = study(chosen, args.replicates, args.seed, args.out)
+    seconds = math.fsum(one["cpu_seconds"] for one in found.values())
+    sys.stdout.write(f"\n{len(found)} cases, {seconds:.0f} processor seconds\n")
 
 
 if __name__ == "__main__":

@@ -126,3 +126,19 @@ def test_earlier_rounds_do_not_pass_as_now() -> None:
     votes = draw(Pool(raters=5, votes=20), 2, 1).votes
     with pytest.raises(DataError, match="earlier ones as `before`"):
         drift.drifts(votes[votes["round"] == 1], votes[votes["round"] == 2])
+
+
+def test_poor_raters_and_many_with_a_handful_of_votes_are_no_change() -> None:
+    """A pool as crowds are: most people give a few votes, and some always were half as careful."""
+    z = []
+    for seed in range(6):
+        poor = Fault(range(0, 300, 3), "random", 0.5)
+        pool = Pool(raters=300, votes=60, overlap=1.0, gold=0, anchors=0)
+        votes = draw(pool, 2, seed, [poor]).votes
+        busy = votes["rater"].isin([f"r{number:03d}" for number in range(40)])
+        seen = np.random.default_rng(seed).random(len(votes)) < 0.05
+        votes = votes[busy | seen]
+        now = votes["round"] == 2
+        z += [stats.norm.isf(one.p) for one in drift.drifts(votes[now], votes[~now]).values()]
+    assert len(z) > 40
+    assert 0.7 < np.std(z) < 1.3

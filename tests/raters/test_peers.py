@@ -128,3 +128,27 @@ def test_rounds_have_an_order() -> None:
 def test_nothing_says_nothing() -> None:
     none = peers.evidence(draw(SMALL, 1, 1).votes.iloc[:0])
     assert none.raters == [] and len(none.row) == 0
+
+
+def test_raters_with_a_vote_each_do_not_outvote_those_who_work() -> None:
+    share = np.array([0.0] * 10 + [0.1, 0.2, math.nan])
+    assert peers.middling(share, np.array([1] * 10 + [200, 30, 0])) == pytest.approx(0.1)
+    assert peers.middling(share[:4], np.ones(4, np.int64)) == 0.0
+    even = np.array([0.1, 0.2, 0.3, 0.4])
+    assert peers.middling(even, np.full(4, 50)) == pytest.approx(np.median(even))
+
+
+def test_the_variance_is_that_of_a_rater_at_the_level() -> None:
+    """Against the spread of votes drawn at that level."""
+    rng, size, level = np.random.default_rng(1), 4000, 0.3
+    expected = rng.uniform(0.6, 0.99, 50)
+    rater = np.repeat(np.arange(size), len(expected))
+    chance = expected - level * (2 * expected - 1)
+    agree = (rng.random((size, len(expected))) < chance).ravel()
+    each, none = np.tile(expected, size), np.zeros(len(rater), np.int64)
+    names = [str(number) for number in range(size)]
+    one = peers.Evidence(none, names, rater, none, none.astype(bool), agree, each)
+    found = peers.excess_flips(one, level=np.full(size, level))
+    assert found.share.mean() == pytest.approx(level, abs=0.01)
+    assert found.variance[0] == pytest.approx(found.share.var(), rel=0.1)
+    assert peers.excess_flips(one).variance[0] < 0.8 * found.share.var()

@@ -260,3 +260,14 @@ def test_the_likelihood_of_variances_is_that_of_the_normal_distribution() -> Non
     pairs = [(0.3, 0.05), (1.5, 0.7)]
     one, other = (worth._tried(value, error, person, *pair)[0] for pair in pairs)
     assert one - other == pytest.approx(direct(*pairs[0]) - direct(*pairs[1]), abs=1e-9)
+
+
+def test_priors_that_go_to_and_fro_end_the_fit() -> None:
+    """Equally hard items: two variances of the grid alternate; the fit ends all the same."""
+    rng = np.random.default_rng(1)
+    item = np.repeat(np.arange(4000), 3)
+    rater = (rng.integers(0, 60, 4000)[:, None] + np.arange(3)) % 60
+    right = rng.random(len(item)) < rng.uniform(0.7, 0.95, 60)[rater.ravel()]
+    names = np.array([f"r{number:02d}" for number in range(60)])[rater.ravel()]
+    votes = pd.DataFrame({"item": item, "rater": names, "label": (~right).astype(np.int64)})
+    assert worth.fit(votes, most=400).iterations < 100

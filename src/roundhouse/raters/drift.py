@@ -4,7 +4,8 @@ Two tests look for the same fault, a share of votes that are turned:
 
 - **peers**: excess disagreement with what all others make likely (`peers.evidence`), now against
   before, centred on the median rater (difference in differences). The past is believed as far as
-  raters differ at all: a rater's own record is shrunk towards the median (empirical Bayes).
+  raters differ at all: a rater's own record is shrunk towards the median (empirical Bayes), and
+  votes are taken to vary as those of a rater with that record do.
 - **gold**: mistakes on easy check items against a beta-binomial expectation from the pool's rate
   and the rater's own record; exact for small counts.
 
@@ -27,7 +28,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.peers import Evidence, Flips, evidence, excess_flips, joined
+from roundhouse.raters.peers import (
+    ENOUGH,
+    Evidence,
+    Flips,
+    evidence,
+    excess_flips,
+    joined,
+    middling,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,7 +46,9 @@ DESIGN = 0.2
 #: Standard deviation of the joint z without change.
 INFLATION = 1.12
 #: Spread between raters of excess flips that is assumed, and for how many raters that counts.
-SPREAD, SPREAD_WEIGHT = 0.05, 50.0
+SPREAD, SPREAD_WEIGHT = 0.05, 10.0
+#: The most of it that is believed.
+MOST_SPREAD = 0.2
 #: For how many check items the pool's rate counts against a rater's own record.
 POOL_WEIGHT = 100.0
 #: Check items that a rater needs in a round.
@@ -139,14 +150,21 @@ class _Gold(NamedTuple):
 def records(before: Evidence) -> Flips:
     """[raters] excess flips in the past, about the median rater and shrunk towards it, with the
     variance that is left; 0 and the variance between raters where there is no past."""
-    old = excess_flips(before, DESIGN)
+    votes = np.bincount(before.rater, minlength=len(before.raters))
+    first = _shrunk(excess_flips(before, DESIGN), votes)
+    return _shrunk(excess_flips(before, DESIGN, first.share), votes)
+
+
+def _shrunk(old: Flips, votes: Ints) -> Flips:
     known = np.isfinite(old.share)
     share, left = np.zeros(len(known)), np.full(len(known), SPREAD**2)
     if known.any():
         noise = old.variance[known]
-        distance = old.share[known] - np.median(old.share[known])
-        between = _between(distance, noise)
+        distance = old.share[known] - middling(old.share, votes)
+        enough = votes[known] >= ENOUGH
+        between = _between(distance[enough], noise[enough])
         share[known] = distance * between / (between + noise)
+        left = np.full(len(known), between)
         left[known] = noise * between / (between + noise)
     return Flips(share, left)
 
@@ -155,13 +173,14 @@ def _between(distance: Floats, noise: Floats) -> float:
     """Variance of excess flips between raters, by moments, with `SPREAD` as a prior."""
     moment = float((distance**2 - noise).sum())
     raised = (SPREAD_WEIGHT * SPREAD**2 + moment) / (SPREAD_WEIGHT + len(distance))
-    return min(max(raised, 1e-6), 4 * SPREAD**2)
+    return min(max(raised, 1e-6), MOST_SPREAD**2)
 
 
 def _peers(now: Evidence, before: Evidence, least: int) -> _Peers:
     size = np.bincount(now.rater, minlength=len(now.raters))
     old_size = np.bincount(before.rater, minlength=len(now.raters))
-    fresh, past = excess_flips(now, DESIGN), records(before)
+    past = records(before)
+    fresh = excess_flips(now, DESIGN, past.share)
     known = (size >= least) & (old_size >= least) & np.isfinite(fresh.share)
     excess, error = np.full(len(size), math.nan), np.full(len(size), math.inf)
     if known.sum() >= 3:

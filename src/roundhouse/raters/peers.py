@@ -31,6 +31,10 @@ EASY_SHARE = 0.8
 START, PRIOR = 0.8, 10.0
 #: Expected agreement never leaves these bounds: below a half it would reward dissent.
 LEAST, MOST = 0.5, 0.995
+#: Votes with which a rater counts in full.
+ENOUGH = 20
+#: Share of turned votes at which a rater's votes vary most: half of them.
+MOST_FLIPS = 0.5
 
 
 class Evidence(NamedTuple):
@@ -172,35 +176,59 @@ def _centred(one: Evidence) -> Floats:
     expected = one.expected.copy()
     for period in np.unique(peers.period):
         here = ~one.gold & (one.period == period)
-        flips = excess_flips(one.only(here))
-        known = np.isfinite(flips.share)
-        if known.sum() >= 3:
-            middle = float(np.median(flips.share[known]))
+        part = one.only(here)
+        share = excess_flips(part).share
+        if np.isfinite(share).sum() >= 3:
+            middle = middling(share, np.bincount(part.rater, minlength=len(share)))
             moved = expected[here] - middle * (2 * expected[here] - 1)
             expected[here] = np.clip(moved, LEAST, MOST)
     return expected
 
 
+def middling(share: Floats, votes: Ints) -> float:
+    """The median over raters with a finite share, each counting as `votes`, `ENOUGH` at most.
+
+    Of raters with one vote each nearly all agree: an unweighted median would be theirs, and those
+    who do the work would seem to err more than the pool.
+
+    >>> middling(np.array([0.0, 0.0, 0.0, 0.1, 0.2]), np.array([1, 1, 1, 30, 40]))
+    0.1
+    """
+    known = np.flatnonzero(np.isfinite(share))
+    order = known[np.argsort(share[known], kind="stable")]
+    total = np.cumsum(np.minimum(votes[order], ENOUGH))
+    low, high = (
+        np.searchsorted(total, total[-1] / 2),
+        np.searchsorted(total, total[-1] / 2, "right"),
+    )
+    return float(share[order[low]] + share[order[min(high, len(order) - 1)]]) / 2
+
+
 class Flips(NamedTuple):
     """Per rater: the share of votes that would have to be turned to explain their disagreement (a
-    moment estimate that may be negative), its variance at no flips; NaN and infinity where no vote
-    tells anything."""
+    moment estimate that may be negative), and its variance; NaN and infinity where no vote tells
+    anything."""
 
     share: Floats
     variance: Floats
 
 
-def excess_flips(one: Evidence, design: float = 0.2) -> Flips:
+def excess_flips(one: Evidence, design: float = 0.2, level: Floats | None = None) -> Flips:
     """[raters] flips beyond the pool's own mistakes.
 
     Turning a share f of the votes lowers agreement from e to e - f (2 e - 1). Votes are weighted by
-    the log-odds ratio between no flips and a share of `design` (Neyman and Pearson).
+    the log-odds ratio between no flips and a share of `design` (Neyman and Pearson). The variance
+    is that of a rater who turns the share `level` [raters], by default none: where peers are sure,
+    a rater whose usual share is 0.2 varies four times as much as one who is never wrong.
     """
     weight, slope = weights(one.expected, design), 2 * one.expected - 1
     raters = len(one.raters)
     missed = np.bincount(one.rater, weight * (one.expected - one.agree), raters)
     told = np.bincount(one.rater, weight * slope, raters)
-    noise = np.bincount(one.rater, weight**2 * one.expected * (1 - one.expected), raters)
+    agrees = one.expected
+    if level is not None:
+        agrees = one.expected - np.clip(level, 0.0, MOST_FLIPS)[one.rater] * slope
+    noise = np.bincount(one.rater, weight**2 * agrees * (1 - agrees), raters)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(told > 0, missed / told, np.nan)
         variance = np.where(told > 0, noise / told**2, np.inf)

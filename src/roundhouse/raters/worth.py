@@ -193,13 +193,20 @@ class _State:
         self.soft = self._expect()
 
     def run(self, tolerance: float, most: int) -> int:
-        """Priors over raters move slowly and cost most: they are fitted every few iterations."""
+        """Priors over raters move slowly and cost most: they are fitted every few iterations.
+
+        Their variances lie on a grid and may go to and fro between neighbours for ever, so that
+        being where one was two turns ago is an end too.
+        """
+        turns: list[Floats] = []
         for iteration in range(1, most + 1):
             before, turn = self.sharpness, iteration % _TURN == 0
             self._maximise(turn)
             self.soft = self._expect()
-            if turn and np.abs(self.sharpness - before).max() < tolerance:
-                return iteration
+            if turn:
+                if any(np.abs(self.sharpness - one).max() < tolerance for one in (before, *turns)):
+                    return iteration
+                turns = [*turns, self.sharpness][-2:]
         return most
 
     def error(self) -> Floats:
