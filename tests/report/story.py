@@ -54,7 +54,9 @@ def story(**more: Any) -> dict[str, Any]:
         "rounds": [1, 2], "newest": 2, "weighting": "reliability", "confidence": 0.95,
         "max_region_loss": 0.2,
         "pool": {"state": "ok", "check": "agreement-drop", "message": "",
-                 "change": [-0.02, -0.06, 0.03]},
+                 "cause": "cannot tell", "figures": {}, "change": [-0.02, -0.06, 0.03],
+                 "notes": [f"Region {SCRIPT} is missing.", "No row is a check item."],
+                 "warnings": [f"Region {SCRIPT} is missing."]},
         "agreement": {
             "all": [figure("all")], "round": [figure("1"), figure("2", 0.6)],
             "domain": [], "region": [figure(name) for name in NAMES], "guideline": [],

@@ -74,6 +74,12 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
     assert page.tags.count("tr") == 6
 
 
+def test_what_else_there_is_to_know_is_told_and_what_warns_is_marked(page: Page) -> None:
+    assert page.says("What else there is to know", f"Region {SCRIPT} is missing.", "No row is")
+    text = report.rater_page(2, story())
+    assert "<li><b>Region " in text and "<li>No row is a check item.</li>" in text
+
+
 def test_what_happened_is_said_in_sentences() -> None:
     pool, *rest = happened(2, story())
     assert pool.startswith("Agreement beyond chance (alpha) changed by -0.02 (-0.06 to +0.03)")
@@ -88,7 +94,7 @@ def test_what_happened_is_said_in_sentences() -> None:
 
 @pytest.mark.parametrize(("state", "more"), [("warn", ""), ("block", " Training waits")])
 def test_an_alarm_of_the_pool_stands_first(state: str, more: str) -> None:
-    pool = {"state": state, "check": "agreement-drop", "message": "agree <less>", "change": None}
+    pool = story()["pool"] | {"state": state, "message": "agree <less>", "change": None}
     told = story(pool=pool)
     assert happened(2, told)[0].startswith(f"Agree <less>.{more}")
     text = report.rater_page(2, told)

@@ -73,6 +73,7 @@ def rater_page(number: int, story: Record, pictures: Iterable[Path] = ()) -> str
     body = [
         f"<h1>Raters of round {number}</h1>",
         *_happened(number, story),
+        *_notes(story),
         *_people(story),
         *_everyone(story),
         *_pictures(pictures),
@@ -92,6 +93,18 @@ def _happened(number: int, story: Record) -> Iterable[str]:
     alarm = ' class="alarm"' if story["pool"]["state"] != "ok" else ""
     yield f"<p{alarm}>{escape(pool)}</p>"
     yield f"<p>{escape(' '.join(rest))}</p>"
+
+
+def _notes(story: Record) -> Iterable[str]:
+    """What the pool's verdict says beside; what a person should look at is among it, marked."""
+    pool = story["pool"]
+    if not pool["notes"]:
+        return
+    yield "<h2>What else there is to know</h2><ul>"
+    for note in pool["notes"]:
+        text = escape(note)
+        yield f"<li>{f'<b>{text}</b>' if note in pool['warnings'] else text}</li>"
+    yield "</ul>"
 
 
 def _people(story: Record) -> Iterable[str]:
