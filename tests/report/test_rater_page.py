@@ -69,7 +69,9 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
         'roundhouse raters set 00000001 suspended --why "..."',
         "the change likely began in round 2, and was clear 2 votes later",
     )  # fmt: skip
-    assert page.says("ok again in round 2; was watch before", "Before: Votes changed (p 0.00042).")
+    assert page.says(
+        "ok again in round 2; earlier: watch in round 1", "Before: Votes changed (p 0.00042)."
+    )
     assert page.says("about one honest rater in a hundred is watched")
     assert page.tags.count("tr") == 6
 

@@ -12,6 +12,7 @@ Do they agree?
     pairs       votes as pairs of raters
     bootstrap   raters drawn again: intervals that hold for raters like these
     breakdown   agreement by domain, region, guideline or round
+    confusion   votes against what the others say
     guidelines  what a new guideline changed
     onboarding  how newcomers come up to the pool
     taste       how far two raters agree beyond their skills
@@ -43,6 +44,7 @@ What follows?
     shares      the part of the weight that each region keeps
     fading      old feedback by its use
     aggregate   votes to pairs, demonstrations and flagged answers
+    story       a round as it is seen: tables, pictures, the page for a lead of raters
     stage       the stage of a round that does all of it
 What next?
     planning    what the next labels cost and can show

@@ -140,7 +140,7 @@ def _fact(name: str, lines: Iterable[str]) -> Iterable[str]:
 
 
 def _since(one: Record, story: Record) -> str:
-    was = f"was {one['was']} before" if one["changed"] else ""
+    was = f"was {one['was']} before" if one["changed"] and one["state"] != "ok" else ""
     absent = f"last voted in round {one['last']}" if one["last"] != story["newest"] else ""
     begin = (
         f"round {one['since']}" if one["since"] is not None else f"ok again in round {one['last']}"

@@ -1,0 +1,60 @@
+"""`raters` at the terminal where there is little to tell: no round yet, an older round."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roundhouse.errors import DataError, RoundhouseError
+from roundhouse.feedback import rater_keys
+from roundhouse.locations import Locations
+from roundhouse.rounds import audit
+from roundhouse.rounds.shelf import Shelf
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+ROW = {
+    "kind": "demonstration", "prompt": "Why?", "response": "So.", "rater": "r1",
+    "created_at": "2026-01-31T16:59:52Z",
+}  # fmt: skip
+
+
+class Older(Shelf):
+    """A round of a version that told no story and no `since`."""
+
+    def settings(self, tag: str) -> dict[str, Any]:
+        return {"split": {"salt": "salt"}}
+
+    def json(self, tag: str, name: str) -> Any:
+        if name.endswith("raters.json"):
+            return [{"rater": name, "state": "ok"} for name in ("r1", "r2")]
+        raise DataError(f"{tag} published no {name}")
+
+
+def test_before_the_first_round_it_says_so_and_takes_a_word(
+    make_checkout: Callable[..., Path], roundhouse: Command
+) -> None:
+    root = make_checkout()
+    (root / "rows.jsonl").write_text(json.dumps(ROW) + "\n", encoding="utf-8")
+    assert roundhouse(root, "ingest", "rows.jsonl", "--format", "jsonl").returncode == 0
+    done = roundhouse(root, "raters", "--page", "page.html")
+    assert done.returncode == 2
+    assert "no published round yet" in done.stderr
+    assert not (root / "page.html").exists()
+    assert roundhouse(root, "raters", "set", "r1", "ok").returncode == 2
+    done = roundhouse(root, "raters", "set", "r1", "suspended", "--why", "asked to", "--json")
+    assert json.loads(done.stdout) == {"rater": "r1", "state": "suspended"}
+
+
+def test_an_older_round_has_keys_and_says_that_it_has_no_page(tmp_path: Path) -> None:
+    older = Older(Locations(tmp_path))
+    keys = rater_keys(["r1", "r2"], "salt")
+    assert {one["rater"]: one["key"] for one in audit.raters(older, "round-0001")} == keys
+    assert audit.named(older, "round-0001", keys["r2"]) == "r2"
+    assert audit.named(older, "round-0001", "r1") == "r1"
+    assert audit.named(older, "round-0001", "r9") == "r9"
+    with pytest.raises(RoundhouseError, match="has no page on its raters"):
+        audit.story(older, "round-0001")
