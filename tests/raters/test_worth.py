@@ -260,3 +260,16 @@ def test_the_likelihood_of_variances_is_that_of_the_normal_distribution() -> Non
     pairs = [(0.3, 0.05), (1.5, 0.7)]
     one, other = (worth._tried(value, error, person, *pair)[0] for pair in pairs)
     assert one - other == pytest.approx(direct(*pairs[0]) - direct(*pairs[1]), abs=1e-9)
+
+
+def test_many_votes_that_nobody_shares_do_not_unsettle_a_rater() -> None:
+    """Their steps are slow, and were once read as far from where the votes alone would be."""
+    pool = Pool(raters=60, votes=60, overlap=0.3, gold=0, anchors=0)
+    shared = simulated.draw(pool, 1, 1).votes[["item", "rater", "label"]]
+    label = np.random.default_rng(1).integers(0, 2, 2000)
+    own = pd.DataFrame({"item": np.arange(2000) + 10**6, "rater": "r007", "label": label})
+    before, after = (
+        worth.fit(votes.assign(person=votes["rater"])).accuracy[7]
+        for votes in (shared, pd.concat([shared, own], ignore_index=True))
+    )
+    assert after == pytest.approx(before, abs=0.02)
