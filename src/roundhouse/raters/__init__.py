@@ -38,7 +38,10 @@ What follows?
     minority    views that a region shares
     verdict     states, weights, warnings and blocks
     shares      the part of the weight that each region keeps
+    capping     no rater above a share of a round's weight
     fading      old feedback by its use
+    influences  what each rater does to a model: share, tied words, influence
+    effect      cap, fading and influences in a round
     aggregate   votes to pairs, demonstrations and flagged answers
     stage       the stage of a round that does all of it
 What next?
