@@ -8,12 +8,15 @@ Every case is run on the same seeds, with the same prompts, answers and held-out
     majority        the majority's label, every pair counts the same
     dropping        no vote of a rater who was ever watched or suspended; the others count the same
     our weights     what a round does: `judge_raters`, `aggregate.pairs`, and old rounds' fading
+    borrowing       the same, but pairs with one vote have the label of `worth.fit`, with the small
+                    text model's opinion, fitted out of fold, as its prior
     oracle          no vote of a bad rater in a bad round; the others count the same
 
 Reward accuracy is the share of held-out pairs of answers that the reward model orders as the true
-utility does. Utility is that of the answer it likes best of n. Both stand with a 95 % interval over
-seeds (t), and as a difference from "as they are", paired by seed. The share of the gap is the mean
-difference of an arm over that of the oracle; its interval is a bootstrap over seeds.
+utility does; labels right is the same share of the single-voted pairs' own labels. Utility is that
+of the answer it likes best of n. All stand with a 95 % interval over seeds (t), and as a difference
+from "as they are", paired by seed. The share of the gap is the mean difference of an arm over that
+of the oracle; its interval is a bootstrap over seeds.
 """
 
 import argparse
@@ -32,14 +35,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from team import RATERS, SPLIT, Fault, Held, Pair, Plan
 
-from roundhouse.raters import aggregate, fading, opinion
-from roundhouse.raters.table import Ratings
+from roundhouse.raters import aggregate, fading, opinion, worth
+from roundhouse.raters.table import Ratings, latest
 from roundhouse.raters.verdict import RaterVerdict, judge_raters
+from roundhouse.simulate.world import utility
 
 Floats = NDArray[np.float64]
 
-ARMS = ("as they are", "majority", "dropping", "our weights", "oracle")
-FIGURES = ("accuracy", "best of 4", "best of 16")
+ARMS = ("as they are", "majority", "dropping", "our weights", "borrowing", "oracle")
+FIGURES = ("accuracy", "labels right", "best of 4", "best of 16")
 #: Held-out prompts, each with `team.CANDIDATES` answers.
 HELD = 300
 DRAWS = 10_000
@@ -99,6 +103,7 @@ def measured(regime: Regime, work: Sequence[Pair], held: Held, seed: int) -> dic
         lines = _lines(arm, ratings, judged, faults, seed)
         model = simulated.reward(lines, ratings, features)
         found[arm] = {
+            "labels right": _right(lines),
             "accuracy": simulated.accuracy(model, held),
             "best of 4": simulated.picked(model, held, 4),
             "best of 16": simulated.picked(model, held, 16),
@@ -120,6 +125,33 @@ def _faults(regime: Regime, seed: int) -> dict[str, Fault]:
     }
 
 
+def _right(lines: Sequence[Mapping[str, Any]]) -> float:
+    """Share of single-voted pairs whose label says the truth; NaN without any."""
+    told = []
+    for line in lines:
+        if line["votes"] == 1 and line["p"] != 0.5:
+            asked = line["prompt"][0]["content"]
+            better = utility(asked, line["a"]) - utility(asked, line["b"])
+            told.append((line["p"] > 0.5) == (better > 0))
+    return float(np.mean(told)) if told else float("nan")
+
+
+def _borrowed(lines: list[dict[str, Any]], ratings: Ratings) -> list[dict[str, Any]]:
+    place = {simulated.texts(item._asdict()): k for k, item in enumerate(ratings.items)}
+    code = np.array([place[simulated.texts(line)] for line in lines])
+    items = [ratings.items[k] for k in code]
+    p, weight = (np.array([line[name] for line in lines]) for name in ("p", "weight"))
+    said = opinion.out_of_fold(opinion.features(items), p, weight, opinion.folds(items))
+    votes = latest(ratings.votes)
+    epochs = votes["rater"] + "@" + votes["round"].astype(str)
+    found = worth.fit(votes.assign(rater=epochs, person=votes["rater"]), pd.Series(said, code))
+    first = pd.Series(found.first, found.items)[code].to_numpy()
+    return [
+        line | {"p": float(chance)} if line["votes"] == 1 else line
+        for line, chance in zip(lines, first, strict=True)
+    ]
+
+
 def _lines(
     arm: str,
     ratings: Ratings,
@@ -127,9 +159,10 @@ def _lines(
     faults: Mapping[str, Fault],
     seed: int,
 ) -> list[dict[str, Any]]:
-    if arm == "our weights":
+    if arm in ("our weights", "borrowing"):
         lines = aggregate.pairs(ratings, judged, RATERS, SPLIT)
-        return fading.faded(lines, fading.of_pairs(lines, seed))
+        lines = fading.faded(lines, fading.of_pairs(lines, seed))
+        return _borrowed(lines, ratings) if arm == "borrowing" else lines
     settings = RATERS.model_copy(
         update={"weighting": "majority" if arm == "majority" else "none", "max_rater_share": 1.0}
     )
@@ -160,23 +193,25 @@ def summary(found: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for figure in FIGURES:
         value = {arm: np.array([one[arm][figure] for one in found]) for arm in ARMS}
+        if np.isnan(value["our weights"]).any():
+            continue
         gain = {arm: value[arm] - value["as they are"] for arm in ARMS}
         table[figure] = {
             arm: {
-                "mean": _interval(value[arm]),
-                "gain": _interval(gain[arm]),
+                "mean": interval(value[arm]),
+                "gain": interval(gain[arm]),
                 "of the gap": _won(gain[arm], gain["oracle"], seed),
             }
             for arm in ARMS
         }
     table["flagged"] = {
-        who: _interval(np.array([one["flagged"][who] for one in found]))
-        for who in ("bad", "honest")
+        who: interval(np.array([one["flagged"][who] for one in found])) for who in ("bad", "honest")
     }
     return table
 
 
-def _interval(value: Floats) -> tuple[float, float, float]:
+def interval(value: Floats) -> tuple[float, float, float]:
+    """Mean over seeds with its 95 % interval (t)."""
     mean = float(value.mean())
     if len(value) < 2:
         return mean, float("nan"), float("nan")
@@ -200,7 +235,7 @@ def show(name: str, table: Mapping[str, Any]) -> None:
     write = sys.stdout.write
     bad, honest = (table["flagged"][who][0] for who in ("bad", "honest"))
     write(f"\n{name}: flagged {bad:.0%} of the bad, {honest:.0%} of the others\n")
-    for figure in FIGURES:
+    for figure in (each for each in FIGURES if each in table):
         write(f"  {figure:12} {'mean':24} {'less as they are':27} of the gap\n")
         for arm in ARMS:
             parts = table[figure][arm]

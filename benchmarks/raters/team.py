@@ -18,7 +18,7 @@ from scipy import sparse
 
 from roundhouse import params
 from roundhouse.raters import opinion, table
-from roundhouse.settings import RaterSettings, SplitSettings
+from roundhouse.settings import RaterSettings, Settings, SplitSettings
 from roundhouse.simulate.answers import EARLIER_ASSISTANT, draw
 from roundhouse.simulate.archive import prompts
 from roundhouse.simulate.bank import bank
@@ -73,7 +73,7 @@ class Held(NamedTuple):
 def pairs(count: int, seed: int) -> list[Pair]:
     """Prompts that train, each with two different answers of the earlier assistant."""
     rng, found = Random(f"{seed}/pairs"), []
-    for asked in prompts(_world(), count, seed, only="train"):
+    for asked in prompts(world(), count, seed, only="train"):
         answers = {draw(asked, EARLIER_ASSISTANT, rng): None}
         while len(answers) < 2:
             answers[draw(asked, EARLIER_ASSISTANT, rng)] = None
@@ -114,7 +114,7 @@ def ratings(parts: Mapping[int, Iterable[Row]]) -> table.Ratings:
 def held(count: int, seed: int) -> Held:
     """`CANDIDATES` answers to each of `count` held-out prompts."""
     rng = Random(f"{seed}/held")
-    asked = [p for p in prompts(_world(), count, seed, only="eval") for _ in range(CANDIDATES)]
+    asked = [p for p in prompts(world(), count, seed, only="eval") for _ in range(CANDIDATES)]
     said = [draw(prompt, EARLIER_ASSISTANT, rng) for prompt in asked]
     worth = np.array([utility(*each) for each in zip(asked, said, strict=True)])
     return Held(alone(asked, said), worth.reshape(-1, CANDIDATES))
@@ -133,8 +133,8 @@ def reward(
     lines: Sequence[Mapping[str, Any]], ratings: table.Ratings, features: sparse.csr_array
 ) -> opinion.Model:
     """The reward model that pairs.jsonl trains; features: [items, columns]."""
-    place = {_texts(item._asdict()): k for k, item in enumerate(ratings.items)}
-    rows = [place[_texts(line)] for line in lines]
+    place = {texts(item._asdict()): k for k, item in enumerate(ratings.items)}
+    rows = [place[texts(line)] for line in lines]
     p, weight = (np.array([line[name] for line in lines], np.float64) for name in ("p", "weight"))
     return opinion.fit(features[rows], p, weight)
 
@@ -156,12 +156,14 @@ def picked(model: opinion.Model, held: Held, n: int) -> float:
     return float(np.mean([held.utility[:, part][rows, score[:, part].argmax(1)] for part in parts]))
 
 
-def _texts(item: Mapping[str, Any]) -> tuple[str, str, str]:
+def texts(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What makes two lines one item."""
     return item["prompt"][0]["content"], item["a"], item["b"]
 
 
 @lru_cache(maxsize=1)
-def _world() -> Any:
+def world() -> Settings:
+    """The shipped settings with this split."""
     return SETTINGS.model_copy(update={"split": SPLIT})
 
 

@@ -271,3 +271,16 @@ def test_priors_that_go_to_and_fro_end_the_fit() -> None:
     names = np.array([f"r{number:02d}" for number in range(60)])[rater.ravel()]
     votes = pd.DataFrame({"item": item, "rater": names, "label": (~right).astype(np.int64)})
     assert worth.fit(votes, most=400).iterations < 100
+
+
+def test_many_votes_that_nobody_shares_do_not_unsettle_a_rater() -> None:
+    """Their steps are slow, and were once read as far from where the votes alone would be."""
+    pool = Pool(raters=60, votes=60, overlap=0.3, gold=0, anchors=0)
+    shared = simulated.draw(pool, 1, 1).votes[["item", "rater", "label"]]
+    label = np.random.default_rng(1).integers(0, 2, 2000)
+    own = pd.DataFrame({"item": np.arange(2000) + 10**6, "rater": "r007", "label": label})
+    before, after = (
+        worth.fit(votes.assign(person=votes["rater"])).accuracy[7]
+        for votes in (shared, pd.concat([shared, own], ignore_index=True))
+    )
+    assert after == pytest.approx(before, abs=0.02)

@@ -42,7 +42,10 @@ What follows?
     alarm       did the pool change: a note, a warning or a block
     notes       regions, guidelines, newcomers and what cannot be known, in sentences
     shares      the part of the weight that each region keeps
+    capping     no rater above a share of a round's weight
     fading      old feedback by its use
+    influences  what each rater does to a model: share, tied words, influence
+    effect      cap, fading and influences in a round
     aggregate   votes to pairs, demonstrations and flagged answers
     story       a round as it is seen: tables, pictures, the page for a lead of raters
     stage       the stage of a round that does all of it

@@ -246,10 +246,12 @@ class _State:
         data = self.data
         # counts[j, q, l]: expected votes l of rater j on items of worth GRID[q].
         counts = (data.table.T @ self.soft).reshape(-1, 3, len(GRID)).transpose(0, 2, 1)
+        alone = self._alone(counts) if turn else None
         self._step(counts)
         self.usual = float(self.ties.mean())
-        if turn:
-            self._priors()
+        if alone is not None:
+            found = spread(*alone, self.data.person)
+            self.pool, self.centre, self.variance = found.pool, found.centre, found.within
         square = float(data.opinion @ data.opinion)
         if square:
             self.trust = float(data.opinion @ (self.soft @ GRID)) / square
@@ -272,18 +274,18 @@ class _State:
         self.sharpness = self.sharpness + np.clip((b * pull - c * toward) / det, -1.0, 1.0)
         self.ties = self.ties + np.clip((a * toward - c * pull) / det, -1.0, 1.0)
 
-    def _priors(self) -> None:
-        """Centres and spreads over raters, from what the votes alone say of each (empirical Bayes).
+    def _alone(self, counts: Floats) -> tuple[Floats, Floats]:
+        """([raters] sharpness as the votes alone have it, [raters] variance of its error).
 
-        The steps take the worths for known; what the votes really tell is less, `information`.
+        One scoring step without the prior. The gradient is that of what was observed (Fisher's
+        identity), so votes that nobody else saw push nowhere, however slowly the steps of the
+        maximisation, which take the worths for known, move a rater who has many of them.
         """
         told = self.information()
-        known = told > _LEAST
-        error = np.where(known, 1 / np.maximum(told, _LEAST), _UNKNOWN)
-        pulled = np.where(known, (self.sharpness - self.centre) * error / self.variance, 0.0)
-        alone = np.clip(self.sharpness + pulled, -_MOST, _MOST)
-        found = spread(alone, error, self.data.person)
-        self.pool, self.centre, self.variance = found.pool, found.centre, found.within
+        error = np.where(told > _LEAST, 1 / np.maximum(told, _LEAST), _UNKNOWN)
+        score = np.einsum("jql,jql->j", counts, self._scores())
+        moved = np.where(told > _LEAST, score * error, 0.0)
+        return np.clip(self.sharpness + moved, -_MOST, _MOST), error
 
     def _chances(self) -> Floats:
         return _chances(self.sharpness, self.ties)
