@@ -6,8 +6,7 @@ tell the two apart (`anchors`); so do check items that come back. So
 - **raters changed**: an alarm, whether or not alpha fell by `raters.alarm_drop`; but where they
   agree as before, on other answers, and all of it came with a new guideline, that is what a
   guideline is for: a note;
-- **items got harder**, raters as before: a note, however far alpha fell. Where neither is shown by
-  itself, but alpha fell and the raters explain less than half of it at most, it was the items;
+- **items got harder**, raters as before: a note, however far alpha fell;
 - **neither shown**, **cannot be told**: an alarm where alpha fell, which says what is missing.
 """
 
@@ -121,8 +120,6 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     fell = alpha.known and -alpha.value >= settings.alarm_drop and alpha.high < 0
     guided = bool(found.guideline) and pool.p >= POOL_P > pool.p_shift
     cause: Cause = "new guideline" if guided else pool.cause
-    if cause == "neither" and fell and _by_items(pool):
-        cause = "items got harder"
     figures = {
         **_named("alpha_change", alpha), **_named("flipped", pool.flipped),
         **_named("harder", pool.harder), "anchors": pool.anchors, "p": _number(pool.p),
@@ -142,16 +139,6 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     message = "; ".join(part for part in (drop, _because(cause, found)) if part)
     block = settings.block_on_alarm and AGREEMENT_DROP not in accepted
     return PoolVerdict("block" if block else "warn", AGREEMENT_DROP, message, cause, figures)
-
-
-def _by_items(pool: PoolChange) -> bool:
-    """Whether the raters, at the upper end of what they may have changed, explain less than half of
-    the fall of agreement on fresh items (on a logarithmic scale)."""
-    if not (pool.flipped.known and pool.harder.known):
-        return False
-    fall = pool.harder.value * (1 - 2 * pool.flipped.value) ** 2
-    least = max(0.0, 1 - 2 * max(0.0, pool.flipped.high)) ** 2
-    return 0 < fall < 1 and least >= math.sqrt(fall)
 
 
 def _because(cause: Cause, found: Compared) -> str:
