@@ -75,6 +75,8 @@ def test_a_new_guideline_explains_other_answers_but_no_carelessness(
     guided = alarm.judge_pool(found(CALM, SHIFT, "v3"), rater_settings, ())
     assert (guided.state, guided.cause) == ("ok", "new guideline")
     assert guided.notes[0].startswith("With guideline v3 the raters agree as before")
+    less = alarm.judge_pool(found(CALM, CHANGES["raters changed"], "v3"), rater_settings, ())
+    assert less.state == "ok" and "and less alike: as if 10% (5% to 15%)" in less.notes[0]
     alone = alarm.judge_pool(found(CALM, SHIFT), rater_settings, ())
     assert alone.state == "warn" and "less with what they said before" in alone.message
     careless = alarm.judge_pool(found(FALL, CHANGES["raters changed"], "v3"), rater_settings, ())

@@ -3,9 +3,9 @@
 Alpha falls when the raters change and when the items get harder. Anchors, items that come back,
 tell the two apart (`anchors`); so do check items that come back. So
 
-- **raters changed**: an alarm, whether or not alpha fell by `raters.alarm_drop`; but where they
-  agree as before, on other answers, and all of it came with a new guideline, that is what a
-  guideline is for: a note;
+- **raters changed**: an alarm, whether or not alpha fell by `raters.alarm_drop`;
+- **new guideline**: they changed, all of it came with a new guideline, and they agree as before or
+  alpha did not fall that far: a note, since that is what a guideline is for;
 - **items got harder**, raters as before: a note, however far alpha fell;
 - **neither shown**, **cannot be told**: an alarm where alpha fell, which says what is missing.
 """
@@ -118,7 +118,8 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     """
     alpha, pool = found.alpha, found.pool
     fell = alpha.known and -alpha.value >= settings.alarm_drop and alpha.high < 0
-    guided = bool(found.guideline) and pool.p >= POOL_P > pool.p_shift
+    moved = bool(found.guideline) and pool.cause == "raters changed"
+    guided = moved and (pool.p >= POOL_P or not fell)
     cause: Cause = "new guideline" if guided else pool.cause
     figures = {
         **_named("alpha_change", alpha), **_named("flipped", pool.flipped),
@@ -144,6 +145,12 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
 def _because(cause: Cause, found: Compared) -> str:
     pool = found.pool
     with_new = f", together with guideline {found.guideline}" if found.guideline else ""
+    if cause == "new guideline" and pool.p < POOL_P:
+        return (
+            f"with guideline {found.guideline} the raters answer otherwise, and less alike: as if "
+            f"{_said(pool.flipped, '.0%')} of all votes were turned ({pool.anchors} items that "
+            f"came back, p {pool.p:.2g}); alpha changed by {_said(found.alpha, '+.3f')}"
+        )
     if cause == "new guideline":
         return (
             f"with guideline {found.guideline} the raters agree as before, on other answers "
