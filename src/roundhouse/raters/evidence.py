@@ -31,8 +31,8 @@ State = Literal["ok", "watch", "suspended", "minority"]
 #: Chance of so few right check items among raters like the rest, below which a rater is suspended
 #: if the share of right ones may be that of a coin, else watched.
 GOLD_P = 1e-4
-#: The level of the test of the round where the sum over votes alarms too. Either alone, at its own
-#: level, would watch one honest rater-round in forty.
+#: The level of the test of the round where the sum over votes alarms too: either alone, at its own
+#: level, would add its false alarms to the other's.
 BOTH_P = 0.05
 #: Share of false discoveries, over raters, at which a fall counts towards suspension.
 DISCOVERY_RATE = 0.05
