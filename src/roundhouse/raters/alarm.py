@@ -3,11 +3,10 @@
 Alpha falls when the raters change and when the items get harder. Anchors, items that come back,
 tell the two apart (`anchors`); so do check items that come back. So
 
-- **raters changed**: an alarm, whether or not alpha fell by `raters.alarm_drop`; but where they
-  agree as before, on other answers, and all of it came with a new guideline, that is what a
-  guideline is for: a note;
-- **items got harder**, raters as before: a note, however far alpha fell. Where neither is shown by
-  itself, but alpha fell and the raters explain less than half of it at most, it was the items;
+- **raters changed**: an alarm, whether or not alpha fell by `raters.alarm_drop`;
+- **new guideline**: they changed, all of it came with a new guideline, and they agree as before or
+  alpha did not fall that far: a note, since that is what a guideline is for;
+- **items got harder**, raters as before: a note, however far alpha fell;
 - **neither shown**, **cannot be told**: an alarm where alpha fell, which says what is missing.
 """
 
@@ -119,10 +118,9 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     """
     alpha, pool = found.alpha, found.pool
     fell = alpha.known and -alpha.value >= settings.alarm_drop and alpha.high < 0
-    guided = bool(found.guideline) and pool.p >= POOL_P > pool.p_shift
+    moved = bool(found.guideline) and pool.cause == "raters changed"
+    guided = moved and (pool.p >= POOL_P or not fell)
     cause: Cause = "new guideline" if guided else pool.cause
-    if cause == "neither" and fell and _by_items(pool):
-        cause = "items got harder"
     figures = {
         **_named("alpha_change", alpha), **_named("flipped", pool.flipped),
         **_named("harder", pool.harder), "anchors": pool.anchors, "p": _number(pool.p),
@@ -144,19 +142,15 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     return PoolVerdict("block" if block else "warn", AGREEMENT_DROP, message, cause, figures)
 
 
-def _by_items(pool: PoolChange) -> bool:
-    """Whether the raters, at the upper end of what they may have changed, explain less than half of
-    the fall of agreement on fresh items (on a logarithmic scale)."""
-    if not (pool.flipped.known and pool.harder.known):
-        return False
-    fall = pool.harder.value * (1 - 2 * pool.flipped.value) ** 2
-    least = max(0.0, 1 - 2 * max(0.0, pool.flipped.high)) ** 2
-    return 0 < fall < 1 and least >= math.sqrt(fall)
-
-
 def _because(cause: Cause, found: Compared) -> str:
     pool = found.pool
     with_new = f", together with guideline {found.guideline}" if found.guideline else ""
+    if cause == "new guideline" and pool.p < POOL_P:
+        return (
+            f"with guideline {found.guideline} the raters answer otherwise, and less alike: as if "
+            f"{_said(pool.flipped, '.0%')} of all votes were turned ({pool.anchors} items that "
+            f"came back, p {pool.p:.2g}); alpha changed by {_said(found.alpha, '+.3f')}"
+        )
     if cause == "new guideline":
         return (
             f"with guideline {found.guideline} the raters agree as before, on other answers "

@@ -31,12 +31,9 @@ State = Literal["ok", "watch", "suspended", "minority"]
 #: Chance of so few right check items among raters like the rest, below which a rater is suspended
 #: if the share of right ones may be that of a coin, else watched.
 GOLD_P = 1e-4
-#: The level of the test of the round where the sum over votes alarms too. Either alone, at its own
-#: level, would watch one honest rater-round in forty.
+#: The level of the test of the round where the sum over votes alarms too: either alone, at its own
+#: level, would add its false alarms to the other's.
 BOTH_P = 0.05
-#: A group is watched at the level of its test, and suspended at this one: one simulated pool in
-#: 200, the fewest that the test can tell. Or where the rater is right too seldom as well.
-SURE_GROUP_P = 0.005
 #: Share of false discoveries, over raters, at which a fall counts towards suspension.
 DISCOVERY_RATE = 0.05
 #: States whose votes nobody is compared with.
@@ -195,7 +192,8 @@ class _Tests:
         if one.kind == "view":
             return [Shown("minority", ["a view that a group shares", *one.evidence])]
         if one.kind in ("fixed", "colluding"):
-            sure = one.kind == "fixed" or one.colluding <= SURE_GROUP_P or one.random < CHECK_P
+            # One pool in a hundred has such a group by chance; few of its members know too little.
+            sure = one.kind == "fixed" or one.random < CHECK_P
             state: State = "suspended" if sure else "watch"
             return [Shown(state, [f"votes look {one.kind}", *one.evidence])]
         if one.kind == "habit":

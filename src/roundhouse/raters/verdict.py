@@ -10,7 +10,7 @@
 
 State and weight hold for a rater *in a round*: votes from before a change keep theirs. Where a
 watched rater's sum over votes shows that they changed within the round, the votes before that are
-weighted as if ok. A person's override wins over all of them, in every round. One or two honest
+weighted as if ok. A person's override wins over all of them, in every round. About two honest
 raters in a hundred are watched in a round by chance (benchmarks/raters/verdicts.py).
 """
 
