@@ -444,7 +444,7 @@ class CheckpointSettings(Block):
 class PlanSettings(Block):
     """What `roundhouse plan` does unless it is told otherwise."""
 
-    method: Literal["random", "margin", "disagreement"]
+    method: Literal["random", "margin", "disagreement", "information"]
     """How `--choose` takes pairs to have labelled; a fifth is drawn at random whatever it is."""
 
 

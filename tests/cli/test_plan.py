@@ -16,7 +16,7 @@ from roundhouse import cli
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
-from roundhouse.rounds import past
+from roundhouse.rounds import past, usage
 from roundhouse.rounds.stores import Folder
 from tests.conftest import PROJECT
 
@@ -67,16 +67,11 @@ def play(
         watermark=ledger.watermark(),
         metrics={f"reward/{name}": value for name, value in figures.items()},
     )
-    lines = "".join(json.dumps(pair) + "\n" for pair in DOUBTFUL).encode()
-    file = hashlib.md5(lines, usedforsecurity=False).hexdigest()
-    listing = json.dumps([{"md5": file, "relpath": "uncertain.jsonl"}]).encode()
-    folder = hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
-    cache = Folder(root / "state" / "dvc" / "cache")
-    cache.put(file, io.BytesIO(lines))
-    cache.put(folder, io.BytesIO(listing))
-    out = {"path": "out/align", "md5": folder}
-    lock = {"schema": "2.0", "stages": {"align": {"cmd": "x", "outs": [out]}}}
-    manifest = {past.UNCERTAIN: hashlib.sha256(lines).hexdigest()}
+    files: dict[str, list[dict[str, Any]]] = {past.UNCERTAIN: DOUBTFUL, usage.PAIRS: LABELLED}
+    found = {name: publish(root, name, lines) for name, lines in files.items()}
+    outs = {name.split("/")[1]: {"cmd": "x", "outs": [out]} for name, (out, _) in found.items()}
+    lock = {"schema": "2.0", "stages": outs}
+    manifest = {name: sha256 for name, (_, sha256) in found.items()}
     (root / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
     (root / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     git(root, "add", "params.yaml", "dvc.lock", "manifest.json")
@@ -85,13 +80,35 @@ def play(
     return number
 
 
+def publish(root: Path, name: str, rows: list[dict[str, Any]]) -> tuple[dict[str, str], str]:
+    """A folder with one file in the cache: what dvc.lock says of it, and the file's SHA-256."""
+    cache = Folder(root / "state" / "dvc" / "cache")
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    file = hashlib.md5(lines, usedforsecurity=False).hexdigest()
+    listing = json.dumps([{"md5": file, "relpath": Path(name).name}]).encode()
+    folder = hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
+    cache.put(file, io.BytesIO(lines))
+    cache.put(folder, io.BytesIO(listing))
+    return {"path": str(Path(name).parent), "md5": folder}, hashlib.sha256(lines).hexdigest()
+
+
 #: Of each next pair the scores are further apart and the members of one mind.
 DOUBTFUL = [
     {
-        "prompt": [{"role": "user", "content": f"Why {k}?"}], "responses": ["So.", "No."],
+        "prompt": [{"role": "user", "content": f"Why {k}?"}], "responses": [f"So {k}.", "No."],
         "scores": [0.1 * k, 0.0], "disagreement": [0.0, 0.0], "uncertainty": 1.0 / (k + 1),
     }
     for k in range(40)
+]  # fmt: skip
+
+
+LABELLED = [
+    {
+        "prompt": [{"role": "user", "content": f"How {k}?"}], "a": "So it is.", "b": "No way.",
+        "p": 0.7, "weight": 1.0, "side": side,
+    }
+    for k in range(30)
+    for side in ("train", "eval")
 ]  # fmt: skip
 
 
@@ -170,7 +187,7 @@ def test_pairs_are_chosen_from_the_newest_list(
     assert "reward.members of 2 or more" in capsys.readouterr().err
     with Ledger.open(Locations(checkout).ledger_url) as ledger:
         play(checkout, ledger, [vote(0, "r0", None)], 1, 0.5)
-    for method in ("margin", "disagreement", "random"):
+    for method in ("margin", "disagreement", "information", "random"):
         out = f"{method}.jsonl"
         found = run(capsys, "--choose", "10", "--method", method, "--out", out)
         rows = [json.loads(line) for line in (checkout / out).read_text().splitlines()]
@@ -178,7 +195,7 @@ def test_pairs_are_chosen_from_the_newest_list(
         drawn = [row["prompt"] for row in rows if row["chosen"] == "random"]
         assert len(drawn) == found["random"] == (10 if method == "random" else 2)
         assert {row["policy"] for row in rows} == {"round-0001"}
-        if method != "random":
+        if method in ("margin", "disagreement"):
             # Both rank the pairs as they stand in the list.
             best = [pair for pair in DOUBTFUL if pair["prompt"] not in drawn][:8]
             chosen = [row for row in rows if row["chosen"] == method]

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from roundhouse.raters import choosing
+from roundhouse.raters.table import Item
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +21,12 @@ def test_a_fifth_is_drawn_at_random_and_no_pair_twice() -> None:
         found = choosing.choose(method, 20, 3, margin, doubt, features)
         assert len(set(found)) == 20
         assert (found[:4] == choosing.choose("random", 4, 3, margin)).all()
+
+
+def test_never_less_than_a_fifth() -> None:
+    for count in range(1, 60):
+        drawn = choosing.at_random("margin", count)
+        assert count <= 5 * drawn < count + 5
 
 
 def test_the_rest_is_the_closest_and_the_most_doubtful() -> None:
@@ -63,3 +70,21 @@ def test_more_than_there_are_is_all_of_them_and_nothing_to_choose_by_is_an_error
     assert sorted(choosing.choose("margin", 99, 1, margin=np.arange(5.0))) == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="information"):
         choosing.choose("information", 3, 1, margin=np.zeros(5))
+
+
+def test_by_text_the_pairs_with_unseen_words_tell_most() -> None:
+    rng = np.random.default_rng(1)
+
+    def item(words: list[str], number: int) -> Item:
+        a, b = (" ".join(rng.choice(words, 4)) for _ in range(2))
+        return Item([{"role": "user", "content": f"why {number}"}], a, b, "", "")
+
+    common, rare = [f"c{k}" for k in range(20)], [f"r{k}" for k in range(20)]
+    items = [item(rare if k >= 100 else common, k) for k in range(200)]
+    taught = [item(common, k) for k in range(400)]
+    label = rng.integers(0, 2, 400).astype(np.float64)
+    found = choosing.by_text(items, taught, label, np.ones(400))
+    assert found.features.shape == (200, choosing.WIDTH)
+    assert found.known.shape == (choosing.WIDTH, choosing.WIDTH)
+    picked = choosing.choose("information", 40, 1, found.margin, None, *found[1:])[8:]
+    assert (picked >= 100).mean() > 0.7

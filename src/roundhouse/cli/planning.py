@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any
 from roundhouse import jsonl, report
 from roundhouse.cli.output import add, here, opened, show, whole_number
 from roundhouse.errors import NoLedgerError, UsageError
+from roundhouse.feedback import messages
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.params import load
 from roundhouse.settings import Settings
 
 if TYPE_CHECKING:
+    from roundhouse.raters.choosing import Telling
     from roundhouse.raters.planning import Plan, Point
     from roundhouse.raters.power import Power
     from roundhouse.rounds.past import Pace
 
-#: Methods that the scores and disagreements in a round's list of pairs suffice for.
-METHODS = ("random", "margin", "disagreement")
-#: Rounds that a learning curve needs.
-CURVE = 3
+METHODS = ("random", "margin", "disagreement", "information")
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -208,13 +207,11 @@ def _choose(options: argparse.Namespace) -> int:
     method = options.method or load(places.root / "params.yaml").plan.method
     number, pairs = past.uncertain(places)
     scores = np.array([pair["scores"] for pair in pairs], np.float64).reshape(-1, 2)
-    picked = choosing.choose(
-        method,
-        options.choose,
-        options.seed,
-        margin=scores[:, 0] - scores[:, 1],
-        disagreement=np.array([pair["uncertainty"] for pair in pairs], np.float64),
-    )
+    doubt = np.array([pair["uncertainty"] for pair in pairs], np.float64)
+    margin, features, known = scores[:, 0] - scores[:, 1], None, None
+    if method == "information":
+        margin, features, known = _telling(pairs, past.labelled(places, number))
+    picked = choosing.choose(method, options.choose, options.seed, margin, doubt, features, known)
     drawn = choosing.at_random(method, len(picked))
     rows = [
         {
@@ -237,3 +234,19 @@ def _choose(options: argparse.Namespace) -> int:
     )
     show(options, found, text)
     return 0
+
+
+def _telling(pairs: list[dict[str, Any]], labelled: list[dict[str, Any]]) -> "Telling":
+    """What labels would teach a linear model on the pairs' words."""
+    import numpy as np  # noqa: PLC0415 - only here
+
+    from roundhouse.raters import choosing  # noqa: PLC0415 - numpy, only here
+    from roundhouse.raters.table import Item  # noqa: PLC0415 - pandas, only here
+
+    def item(prompt: str | list[dict[str, str]], a: str, b: str) -> Item:
+        return Item(messages(prompt), a, b, "", "")
+
+    items = [item(one["prompt"], one["responses"][0], one["responses"][1]) for one in pairs]
+    taught = [item(one["prompt"], one["a"], one["b"]) for one in labelled]
+    p, weight = (np.array([one[key] for one in labelled], np.float64) for key in ("p", "weight"))
+    return choosing.by_text(items, taught, p, weight)

@@ -8,10 +8,16 @@ Kiefer (1959), Optimum experimental designs (D-optimality).
 """
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+
+from roundhouse.raters import opinion
+from roundhouse.raters.table import Item
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,6 +25,17 @@ Method = Literal["random", "margin", "disagreement", "information"]
 
 #: Share of the chosen pairs that is drawn at random, whatever the method.
 RANDOM_SHARE = 0.2
+#: Directions of the text features that stand for a last layer.
+WIDTH = 100
+
+
+class Telling(NamedTuple):
+    """What `information` chooses by: margin [pairs], features [pairs, width], known [width, width],
+    as `choose` takes them."""
+
+    margin: Floats
+    features: Floats
+    known: Floats
 
 
 def choose(
@@ -77,6 +94,41 @@ def information(features: Floats, margin: Floats) -> Floats:
     """
     weighted = features * _spread(margin)[:, None]
     return np.asarray(weighted.T @ features, np.float64)
+
+
+def by_text(
+    items: Sequence[Item], labelled: Sequence[Item], p: Floats, weight: Floats, seed: int = 0
+) -> Telling:
+    """The same from texts alone, by a linear reward model on their features.
+
+    Args:
+        items: [pairs] to choose from.
+        labelled: pairs whose label is known.
+        p: [labelled] probability that the first answer is better.
+        weight: [labelled] of each.
+        seed: of the search for the main directions.
+    """
+    size = len(items)
+    every = opinion.features([*items, *labelled])
+    free, taught = directions(every[:size], every[size:], seed)
+    coef = opinion.fit(sparse.csr_array(taught), p, weight).coef
+    return Telling(free @ coef, free, information(taught, taught @ coef))
+
+
+def directions(
+    items: sparse.csr_array, others: sparse.csr_array, seed: int, width: int = WIDTH
+) -> tuple[Floats, Floats]:
+    """Text features (`opinion.features`) of items and of others, each [pairs, up to width].
+
+    Words stand by their main directions among the items, which needs no label; lengths and shared
+    words, the last three columns, as they are. All have spread 1 among the items.
+    """
+    svd = TruncatedSVD(min(width, items.shape[0]) - 3, random_state=seed).fit(items[:, :-3])
+    both = [
+        np.hstack([svd.transform(one[:, :-3]), one[:, -3:].toarray()]) for one in (items, others)
+    ]
+    spread = np.maximum(both[0].std(axis=0), 1e-9)
+    return both[0] / spread, both[1] / spread
 
 
 def _telling(features: Floats, margin: Floats, count: int, known: Floats | None) -> Ints:

@@ -127,7 +127,7 @@ def _changes(pool: Pool, replicates: int, seed: int) -> Iterator[Power]:
         for name, test in tests.items():
             false[name] = false[name].plus(test(now, before, range(pool.raters)))
     for (share, name), count in found.items():
-        case = f"a rater turns {share:.0%} of the votes"
+        case = f"a rater turns {share:.0%}"
         yield _power(case, name, count, false[name])
 
 

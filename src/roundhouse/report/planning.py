@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from roundhouse.report import layout
@@ -23,14 +24,20 @@ def plan_text(found: Record) -> str:
     title = f"{first['ratings']:,} ratings by {people['count']:,} raters{source}"
     parts: list[RenderableType] = [Text(title, "bold"), shown]
     if first["power"]:
-        checks = layout.table("case", "check", *(f"found: {_head(plan)}" for plan in plans))
-        checks.add_column("alarms without cause")
-        for row in zip(*(plan["power"] for plan in plans), strict=True):
-            cells = [_share(one["found"], one["error"]) for one in row]
-            false = [_share(one["false"], one["false_error"], 3) for one in row]
-            checks.add_row(row[0]["case"], row[0]["check"], *cells, "; ".join(false))
-        parts.append(checks)
+        parts.append(_checks(plans))
     return layout.render(*parts, *(Text(note) for note in _notes(found)))
+
+
+def _checks(plans: Sequence[Record]) -> Table:
+    """What is found under each plan; of false alarms the plan with most."""
+    heads = ["found"] if len(plans) == 1 else [f"found, {_head(plan)}" for plan in plans]
+    table = layout.table("case", "check", *heads, "false alarms")
+    for row in zip(*(plan["power"] for plan in plans), strict=True):
+        most = max(row, key=lambda one: one["false"] or 0.0)
+        cells = [_share(one["found"], one["error"]) for one in row]
+        false = _share(most["false"], most["false_error"], 3)
+        table.add_row(row[0]["case"], row[0]["check"], *cells, false)
+    return table
 
 
 def _head(plan: Record) -> str:
@@ -88,7 +95,8 @@ def _notes(found: Record) -> list[str]:
         )
     if found["plans"][0]["power"]:
         notes.append(
-            f"found: share of {found['replicates']} simulations (standard error), of raters who "
-            "agree in 74 of 100 votes; spam: a sixth of them"
+            f"found: share of {found['replicates']} simulations (standard error), a sixth of them "
+            "for spam, of raters who agree in 74 of 100 votes; turns: says the opposite in so many "
+            "votes; false alarms: of raters, for anchors of rounds, at most in any plan"
         )
     return notes

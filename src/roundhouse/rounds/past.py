@@ -11,7 +11,7 @@ from roundhouse.feedback import Row
 from roundhouse.ledger import Ledger, Round
 from roundhouse.locations import Locations, tag_name
 from roundhouse.raters.planning import SECONDS, Point
-from roundhouse.rounds import objects
+from roundhouse.rounds import objects, usage
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.shelf import Shelf
 
@@ -99,6 +99,12 @@ def uncertain(places: Locations) -> tuple[int, list[dict[str, Any]]]:
         f"no published round has a {PurePosixPath(UNCERTAIN).name} to choose pairs from: it is "
         "written by rounds with reward.members of 2 or more, trained by PPO"
     )
+
+
+def labelled(places: Locations, number: int) -> list[dict[str, Any]]:
+    """The pairs that trained a published round's reward model, as the raters stage wrote them."""
+    rows = Shelf(places).rows(tag_name(number), usage.PAIRS)
+    return [row for row in rows if row["side"] == "train"]
 
 
 def _published(places: Locations, ledger: Ledger) -> list[Round]:
