@@ -37,6 +37,8 @@ from roundhouse.raters.table import LABELS
 from roundhouse.raters.verdict import Epoch, RaterVerdict
 from roundhouse.settings import RaterSettings
 
+Totals = Mapping[int | None, Sequence[float]]
+
 #: Rounds, and values of domain, region and guideline, of which agreement is told.
 MOST_ROUNDS, MOST_PARTS = 30, 12
 #: Rounds that the sums of those flagged run through, raters with a sum, points of a path.
@@ -73,7 +75,8 @@ def tell(
     compared = votes[votes["kind"] == "comparison"]
     agreed = _agreement(compared, settings, seed)
     rounds = sorted(int(number) for number in votes["round"].unique())
-    told = _raters(verdicts, named)
+    totals = _totals(verdicts)
+    told = _raters(verdicts, named, totals)
     by_key = {key: rater for rater, key in named.items()}
     flagged = {one["rater"]: by_key[one["rater"]] for one in told if one["attention"]}
     since = {by_key[one["rater"]]: one["since"] or one["last"] for one in told}
@@ -90,7 +93,7 @@ def tell(
         },
         "confusion": _confusion(compared, dict(list(flagged.items())[:MOST_PATHS]), since),
         "cusum": _cusum(votes, rounds, flagged),
-        "regions": _regions(verdicts, rounds),
+        "regions": _regions(verdicts, rounds, totals),
         "raters": told,
     }
     return Told(story, _figures(agreed))
@@ -211,40 +214,37 @@ def _date(seconds: float) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
-def _regions(verdicts: Sequence[RaterVerdict], rounds: Sequence[int]) -> list[dict[str, Any]]:
-    """Each region's share of the votes and of their weight, by round and over all of them."""
-    votes: dict[tuple[int | None, str], float] = defaultdict(float)
-    weight: dict[tuple[int | None, str], float] = defaultdict(float)
-    for one in verdicts:
-        for epoch in one.epochs:
-            for number in (epoch.round, None):
-                votes[number, one.region] += epoch.votes
-                weight[number, one.region] += epoch.total
-    return [
-        {
-            "round": number, "region": region,
-            "votes": _part(votes[number, region], votes, number),
-            "weight": _part(weight[number, region], weight, number),
-        }
-        for number in (*rounds[-MOST_ROUNDS:], None)
-        for region in sorted(name for at, name in votes if at == number and votes[at, name])
-    ]  # fmt: skip
-
-
-def _part(value: float, of: Mapping[tuple[int | None, str], float], number: int | None) -> float:
-    total = math.fsum(each for (at, _), each in of.items() if at == number)
-    return value / total if total else 0.0
-
-
-def _raters(verdicts: Sequence[RaterVerdict], named: Mapping[str, str]) -> list[dict[str, Any]]:
-    """All raters, those who need attention first, the most recent and the gravest of them."""
+def _totals(verdicts: Sequence[RaterVerdict]) -> Totals:
+    """Round, or None for all of them, to its votes and their weight."""
     totals: dict[int | None, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for epoch in (epoch for one in verdicts for epoch in one.epochs):
         for number in (epoch.round, None):
             totals[number][0] += epoch.votes
             totals[number][1] += epoch.total
-    told = [_rater(one, named[one.rater], totals) for one in verdicts]
-    return sorted(told, key=_order)
+    return totals
+
+
+def _regions(
+    verdicts: Sequence[RaterVerdict], rounds: Sequence[int], totals: Totals
+) -> list[dict[str, Any]]:
+    """Each region's share of the votes and of their weight, by round and over all of them."""
+    epochs: dict[int | None, dict[str, list[Epoch]]] = defaultdict(lambda: defaultdict(list))
+    for one in verdicts:
+        for epoch in one.epochs:
+            for number in (epoch.round, None) if epoch.votes else ():
+                epochs[number][one.region].append(epoch)
+    return [
+        {"round": number, "region": region, **_shares(epochs[number][region], totals[number])}
+        for number in (*rounds[-MOST_ROUNDS:], None)
+        for region in sorted(epochs[number])
+    ]
+
+
+def _raters(
+    verdicts: Sequence[RaterVerdict], named: Mapping[str, str], totals: Totals
+) -> list[dict[str, Any]]:
+    """All raters, those who need attention first, the most recent and the gravest of them."""
+    return sorted((_rater(one, named[one.rater], totals) for one in verdicts), key=_order)
 
 
 def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -252,9 +252,7 @@ def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
     return (not one["attention"], _GRAVITY[one["state"]], -one["last"], low, one["rater"])
 
 
-def _rater(
-    one: RaterVerdict, key: str, totals: Mapping[int | None, Sequence[float]]
-) -> dict[str, Any]:
+def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
     """A rater: rater (the key), region, state, since, was (in the round before), attention,
     changed (the state, in the last round in which they voted), last (that round), evidence and
     evidence_before, accuracy, weight and factor of a vote in that round, votes in all rounds, share
