@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from roundhouse import feedback, settings
@@ -68,6 +69,7 @@ def test_the_panel_of_these_tests_holds_some_and_not_all() -> None:
     assert 0 < len(on) < len(RATERS)
 
 
+@hypothesis_settings(deadline=None)
 @given(VOTES, st.sets(st.integers(0, 39)))
 def test_only_who_may_speak_speaks_and_excluded_rows_never_appear(
     votes: list[tuple[int, str, int | str, bool]], gone: set[int]
@@ -105,6 +107,7 @@ def test_only_who_may_speak_speaks_and_excluded_rows_never_appear(
     assert used == set(latest.values()), "nothing that may be used is lost"
 
 
+@hypothesis_settings(deadline=None)
 @given(VOTES, st.sampled_from(["none", "majority", "reliability"]))
 def test_the_order_in_which_answers_stood_changes_nothing(
     votes: list[tuple[int, str, int | str, bool]], mode: str

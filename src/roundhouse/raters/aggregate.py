@@ -50,7 +50,6 @@ def pairs(
     `partition` and `since` are those of the newest and of the oldest vote on the item. `strength`,
     where votes give one, is their weighted mean, a tie being 0.
     """
-    first_seen = ratings.votes[may_speak(ratings, split)].groupby("item")["round"].min()
     votes = weighed(ratings, verdicts, settings, split).votes
     if not len(votes):
         return []
@@ -61,19 +60,21 @@ def pairs(
     found = [ratings.items[item] for item in items]
     strength = _normalised(strength, [one.side for one in found])
     newest = votes["round"].groupby(code).max().to_numpy()
+    since = votes["since"].groupby(code).min().to_numpy()
     rows = _rows(votes, code, len(items))
     said = _said_strength(votes, weight, code, len(items))
     return [
         _line(found[k], float(soft[k]), float(strength[k]), int(size[k]), rows[k])
-        | {"partition": int(newest[k]), "since": int(first_seen[items[k]])}
+        | {"partition": int(newest[k]), "since": int(since[k])}
         | ({"strength": float(said[k])} if said[k] > 0 else {})
         for k in range(len(items))
     ]
 
 
 class Weighed(NamedTuple):
-    """votes: those that count, with a `weight` column (capped) and the `side` of their item;
-    before, after: largest share of one rater in a round's pairs that train (`capping`)."""
+    """votes: those that count, with columns `weight` (capped), and `side` and `since` (the round of
+    the oldest vote) of their item; before, after: largest share of one rater in a round's pairs
+    that train (`capping`)."""
 
     votes: pd.DataFrame
     before: float
@@ -90,7 +91,8 @@ def weighed(
 
     The cap on one rater's share acts where weights do: not with `weighting: majority`.
     """
-    votes = latest(ratings.votes[may_speak(ratings, split)])
+    spoken = ratings.votes[may_speak(ratings, split)]
+    votes = latest(spoken.assign(since=spoken.groupby("item")["round"].transform("min")))
     votes = votes.assign(weight=_weights(votes, verdicts) * votes["share"])
     votes = votes[votes["weight"] > 0].reset_index(drop=True)
     side = np.array([ratings.items[item].side for item in votes["item"]], dtype=np.str_)
