@@ -3,13 +3,14 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from roundhouse.errors import DataError
-from roundhouse.raters import drift
+from roundhouse.raters import drift, table
 from roundhouse.raters.change import benjamini_hochberg
 from roundhouse.simulate.votes import Fault, Pool, draw
 
@@ -42,6 +43,40 @@ def test_beta_binomial_is_scipys() -> None:
     chance = drift.beta_binomial(size, wrong, right)
     for row, n, a, b in zip(chance, size, wrong, right, strict=True):
         assert row == pytest.approx(stats.betabinom.pmf(np.arange(31), n, a, b), abs=1e-12)
+
+
+def test_a_skewed_figure_has_the_tail_of_a_gamma_distribution() -> None:
+    z, skew = np.array([-1.0, 0.0, 1.0, 2.5, 5.0]), np.array([0.3, 1.0, 2.0, 1.5, 0.01])
+    found = drift.normal(z, skew)
+    assert stats.norm.sf(found) == pytest.approx(stats.pearson3.sf(z, skew), rel=1e-6)
+    assert np.isnan(drift.normal(np.array([math.nan]), np.array([0.0]))).all()
+    assert np.isfinite(drift.normal(np.array([-9.0, 90.0]), np.array([1.0, 0.5]))).all()
+
+
+def test_a_few_slips_of_people_who_hardly_err_are_no_change() -> None:
+    """Counts so small that their distribution is far from normal: 50 votes, 1 in 50 wrong."""
+    rng, p = np.random.default_rng(1), []
+    for _ in range(25):
+        item = np.repeat(np.arange(200), 5)
+        rater = (
+            rng.integers(0, 10, 200)[:, None]
+            + rng.permuted(np.tile([0, 1, 3, 4, 7], (200, 1)), axis=1)
+        ) % 10
+        label = (rng.random(1000) < rng.uniform(0.0, 0.05, 10)[rater.ravel()]).astype(np.int64)
+        votes = table.tidy(
+            pd.DataFrame(
+                {
+                    "item": item,
+                    "rater": [f"r{k}" for k in rater.ravel()],
+                    "label": label,
+                    "round": 1 + item % 2,
+                }
+            )
+        )
+        now = votes["round"] == 2
+        p += [one.p for one in drift.drifts(votes[now], votes[~now]).values()]
+    assert len(p) > 200
+    assert np.mean(np.array(p) < drift.ALARM_P) <= 0.04
 
 
 def test_the_joint_p_is_uniform_without_change() -> None:
