@@ -44,6 +44,14 @@ def test_beta_binomial_is_scipys() -> None:
         assert row == pytest.approx(stats.betabinom.pmf(np.arange(31), n, a, b), abs=1e-12)
 
 
+def test_a_skewed_figure_has_the_tail_of_a_gamma_distribution() -> None:
+    z, skew = np.array([-1.0, 0.0, 1.0, 2.5, 5.0]), np.array([0.3, 1.0, 2.0, 1.5, 0.01])
+    found = drift.normal(z, skew)
+    assert stats.norm.sf(found) == pytest.approx(stats.pearson3.sf(z, skew), rel=1e-6)
+    assert np.isnan(drift.normal(np.array([math.nan]), np.array([0.0]))).all()
+    assert np.isfinite(drift.normal(np.array([-9.0, 90.0]), np.array([1.0, 0.5]))).all()
+
+
 def test_the_joint_p_is_uniform_without_change() -> None:
     """Drawn from the very null: z spread by the inflation, mistakes beta-binomial."""
     rng = np.random.default_rng(5)

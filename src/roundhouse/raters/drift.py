@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import gammainc, gammaincc, ndtri
 
 from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.peers import (
@@ -53,6 +54,8 @@ MOST_SPREAD = 0.2
 POOL_WEIGHT = 100.0
 #: Check items that a rater needs in a round.
 LEAST_GOLD = 5
+#: No z is farther from 0.
+_FAR = 30.0
 #: The level at which a single rater is worth a look: see benchmarks/raters/change.py.
 ALARM_P = 0.015
 
@@ -166,7 +169,7 @@ def _shrunk(old: Flips, votes: Ints) -> Flips:
         share[known] = distance * between / (between + noise)
         left = np.full(len(known), between)
         left[known] = noise * between / (between + noise)
-    return Flips(share, left)
+    return Flips(share, left, np.zeros(len(known)))
 
 
 def _between(distance: Floats, noise: Floats) -> float:
@@ -187,7 +190,23 @@ def _peers(now: Evidence, before: Evidence, least: int) -> _Peers:
         moved = fresh.share[known] - past.share[known]
         excess[known] = moved - np.median(moved)
         error[known] = np.sqrt(fresh.variance[known] + past.variance[known])
-    return _Peers(size, excess, error, excess / error)
+    return _Peers(size, excess, error, normal(excess / error, fresh.third / error**3))
+
+
+def normal(z: Floats, skew: Floats) -> Floats:
+    """The standard normal figure with the tail of a standardised one that is skewed to the right.
+
+    Where peers are nearly always right a few slips are many standard errors, and not rare: the tail
+    is taken from the gamma distribution of the same skewness (Pearson's type III).
+
+    >>> normal(np.array([2.0, 2.0, 2.0]), np.array([0.0, 0.5, 2.0])).round(2).tolist()
+    [2.0, 1.82, 1.65]
+    """
+    shape = 4 / np.maximum(skew, 1e-3) ** 2
+    place = np.maximum(shape + z * np.sqrt(shape), 0.0)
+    below, above = gammainc(shape, place), gammaincc(shape, place)
+    found = np.where(below < 0.5, ndtri(below), -ndtri(above))
+    return np.where(skew > 1e-3, np.clip(found, -_FAR, _FAR), z)
 
 
 def _gold(now: Evidence, before: Evidence) -> _Gold:

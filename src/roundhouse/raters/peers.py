@@ -206,11 +206,12 @@ def middling(share: Floats, votes: Ints) -> float:
 
 class Flips(NamedTuple):
     """Per rater: the share of votes that would have to be turned to explain their disagreement (a
-    moment estimate that may be negative), and its variance; NaN and infinity where no vote tells
-    anything."""
+    moment estimate that may be negative), its variance and its third central moment; NaN, infinity
+    and 0 where no vote tells anything."""
 
     share: Floats
     variance: Floats
+    third: Floats
 
 
 def excess_flips(one: Evidence, design: float = 0.2, level: Floats | None = None) -> Flips:
@@ -229,10 +230,12 @@ def excess_flips(one: Evidence, design: float = 0.2, level: Floats | None = None
     if level is not None:
         agrees = one.expected - np.clip(level, 0.0, MOST_FLIPS)[one.rater] * slope
     noise = np.bincount(one.rater, weight**2 * agrees * (1 - agrees), raters)
+    skewed = np.bincount(one.rater, weight**3 * agrees * (1 - agrees) * (2 * agrees - 1), raters)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(told > 0, missed / told, np.nan)
         variance = np.where(told > 0, noise / told**2, np.inf)
-    return Flips(share, variance)
+        third = np.where(told > 0, skewed / told**3, 0.0)
+    return Flips(share, variance, third)
 
 
 def weights(expected: Floats, design: float) -> Floats:
