@@ -178,6 +178,18 @@ def test_a_region_of_another_mind_is_a_minority_not_noise(rater_settings: RaterS
     assert {found[f"r{n:02d}"].state for n in range(12)} == {"ok"}
 
 
+def test_a_view_does_not_show_on_items_beyond_dispute(rater_settings: RaterSettings) -> None:
+    """r12 shares the region's view, and gets half of the check items wrong."""
+    votes = two_regions(1, taste=True).assign(gold=-1)
+    for name, wrong in (("r12", 4), *((f"r{n:02d}", 0) for n in range(12))):
+        gold = votes.index[votes["rater"] == name][:8]
+        votes.loc[gold, "gold"] = votes.loc[gold, "label"]
+        votes.loc[gold[:wrong], "gold"] = 1 - votes.loc[gold[:wrong], "label"]
+    found = judged(votes, rater_settings)
+    assert found["r12"].state in ("watch", "suspended")
+    assert {found[f"r{n}"].state for n in (13, 14, 15)} == {"minority"}
+
+
 def test_guessers_of_one_region_are_no_minority(rater_settings: RaterSettings) -> None:
     found = judged(two_regions(2, taste=False), rater_settings)
     states = [found[f"r{n}"].state for n in (12, 13, 14, 15)]

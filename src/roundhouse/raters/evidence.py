@@ -31,6 +31,8 @@ State = Literal["ok", "watch", "suspended", "minority"]
 #: Chance of so few right check items among raters like the rest, below which a rater is suspended
 #: if the share of right ones may be that of a coin, else watched.
 GOLD_P = 1e-4
+#: The same chance, below which nothing that was found is taken for a view.
+VIEW_P = 0.05
 #: The level of the test of the round where the sum over votes alarms too: either alone, at its own
 #: level, would add its false alarms to the other's.
 BOTH_P = 0.05
@@ -152,9 +154,11 @@ class _Tests:
         return {rater: _Sum(float(one.path[-1]), since)}
 
     def could_be_a_view(self, rater: str) -> bool:
-        """Whether what was found is no habit, no group's key and no known wrong answers."""
+        """Whether what was found is no habit, no group's key and no known wrong answers: a view
+        does not show on items whose answer is beyond dispute."""
         habit = self.signs[rater].kind in ("fixed", "colluding")
-        return not habit and not self._checked(rater)
+        checked = self.gold.get(rater)
+        return not habit and (checked is None or checked.p >= VIEW_P)
 
     def _change(self, rater: str, fell_before: bool) -> list[Shown]:
         one = self.changes.get(rater)
