@@ -8,6 +8,10 @@ one fold, and what is said of a fold was learned from the others, so that no vot
     opinion.out_of_fold(opinion.features(items), p, weight, opinion.folds(items))
 
 `worth.fit` takes it as the prior mean of single-voted items and finds out how far to trust it.
+
+Labels that borrow from it do not train: they are right more often, and still teach a reward model
+less than the plain votes, where some items are rated twice (`benchmarks/raters/effect.py`, arm
+`borrowing`). It repeats what such a model finds out from the votes by itself.
 """
 
 from collections.abc import Sequence
