@@ -46,7 +46,9 @@ def test_before_the_first_round_it_says_so_and_takes_a_word(
     assert not (root / "page.html").exists()
     assert roundhouse(root, "raters", "set", "r1", "ok").returncode == 2
     done = roundhouse(root, "raters", "set", "r1", "suspended", "--why", "asked to", "--json")
-    assert json.loads(done.stdout) == {"rater": "r1", "state": "suspended"}
+    assert json.loads(done.stdout) == {"rater": "r1", "state": "suspended", "known": True}
+    done = roundhouse(root, "raters", "set", "r11", "suspended", "--why", "asked to")
+    assert "the ledger has no row of r11 yet: is the name right?" in done.stdout
 
 
 def test_an_older_round_has_keys_and_says_that_it_has_no_page(tmp_path: Path) -> None:

@@ -45,7 +45,11 @@ def _set_rater(options: argparse.Namespace, places: Locations, ledger: Ledger) -
     if numbers := round_tags(places.root):
         rater = audit.named(Shelf(places), tag_name(numbers[-1]), rater)
     ledger.add_override(None, rater, state, options.why.strip(), kind="rater")
-    show(options, {"rater": rater, "state": state}, f"{rater} is {state} from the next round on")
+    known = next(ledger.rows(rater=rater), None) is not None
+    text = f"{rater} is {state} from the next round on"
+    if not known:
+        text += f"; the ledger has no row of {rater} yet: is the name right?"
+    show(options, {"rater": rater, "state": state, "known": known}, text)
     return 0
 
 
