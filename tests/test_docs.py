@@ -17,7 +17,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(d for f in FOLDERS for d in (ROOT / f)
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 #: `raters.json` is a file, though `raters` is a block of settings.
-FILES = ("json", "jsonl", "py", "yaml", "md", "txt")
+FILES = ("json", "jsonl", "py", "yaml", "md", "txt", "html")
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```\w*\n(.*?)^```", re.DOTALL | re.MULTILINE)
