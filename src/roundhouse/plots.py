@@ -25,6 +25,11 @@ def draw(history: History, calibration: Mapping[str, Any] | None, folder: Path) 
         "length": lengths(history),
         "calibration": reliability(calibration["bins"]) if calibration else None,
     }
+    return write(drawn, folder)
+
+
+def write(drawn: "Mapping[str, Figure | None]", folder: Path) -> list[Path]:
+    """Each figure that there is as `folder/NAME.png`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, figure in drawn.items():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roundhouse import plots
 from roundhouse.plots import page
 
 if TYPE_CHECKING:
@@ -42,17 +43,11 @@ def draw(story: Story, folder: Path) -> list[Path]:
         "raters_cusum": sums(story),
         "raters_regions": regions(story),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
     with warnings.catch_warnings():
         # A name in a script that the font lacks shows boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
-        for name, figure in drawn.items():
-            if figure is not None:
-                paths.append(folder / f"{name}.png")
-                figure.savefig(paths[-1], dpi=110)
-    return paths
+        return plots.write(drawn, folder)
 
 
 def agreement(story: Story) -> "Figure | None":
