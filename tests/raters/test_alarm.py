@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from roundhouse.raters import alarm
@@ -90,6 +91,9 @@ def test_a_guideline_is_new_where_nearly_all_changed_to_it(rater_settings: Rater
     for new, version in ((late, "v2"), (few, "")):
         guided = votes.assign(guideline=new.map({True: "v2", False: "v1"}))
         assert alarm.compare(guided, rater_settings, 1).guideline == version
+    for then, now in (("v1", ""), ("", "v1"), ("", "")):
+        stated = votes.assign(guideline=np.where(late, now, then))
+        assert alarm.compare(stated, rater_settings, 1).guideline == ""
     assert alarm.compare(votes[~late], rater_settings, 1) == NOTHING
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from roundhouse import jsonl
 from roundhouse.raters import aggregate, effect, influences, opinion, table
+from roundhouse.raters.capping import AMPLE
 from roundhouse.raters.table import Ratings
 from roundhouse.raters.verdict import RaterVerdict, judge_raters
 from roundhouse.settings import RaterSettings
@@ -123,6 +124,31 @@ def test_what_is_written_and_that_a_turned_round_fades(
     assert kept.pairs == aggregate.pairs(one.ratings, alike, off, SPLIT)
 
 
+def test_the_cap_on_one_rater_comes_after_the_floor_under_a_region(
+    rater_settings: RaterSettings, tmp_path: Path
+) -> None:
+    """A region of one prolific rater: the weights that are told are those that train."""
+    votes = rows(1, 300, {})
+    for k, row in enumerate(votes):
+        if k % 2:
+            row["rater"] = "prolific"
+    one = team({1: list({(r["prompt"], r["rater"]): r for r in votes}.values())}, rater_settings)
+    regions = {name: "far" if name == "prolific" else "near" for name in one.ratings.votes["rater"]}
+    judged = judge_raters(one.ratings.votes, rater_settings, regions)
+    found = effect.write(tmp_path, one.ratings, judged, rater_settings, SPLIT, seed=1)
+    limit = max(rater_settings.max_rater_share, AMPLE / len(regions))
+    assert found.figures["raters/largest_share"] > limit
+    assert found.figures["raters/largest_share_after"] == pytest.approx(limit)
+    before, after = (
+        {v.rater: v.newest.total for v in verdicts} for verdicts in (judged, found.verdicts)
+    )
+    assert {name for name in before if after[name] != before[name]} == {"prolific"}
+    left = after["prolific"] / before["prolific"]
+    votes_that_train = aggregate.weighed(one.ratings, judged, rater_settings, SPLIT).votes
+    theirs = votes_that_train[votes_that_train["rater"] == "prolific"]
+    assert left < 1 and (theirs.loc[theirs["side"] == "train", "kept"] == left).all()
+
+
 def test_a_word_that_one_rater_always_prefers_is_named_with_its_rater(
     rater_settings: RaterSettings,
 ) -> None:
@@ -133,6 +159,10 @@ def test_a_word_that_one_rater_always_prefers_is_named_with_its_rater(
     assert sum(e["share"] for e in entries) == pytest.approx(1.0)
     (tied,) = [(e["rater"], t["token"]) for e in entries for t in e["tied"]]
     assert tied == ("r03", "frankly")
+    # A share is of the pairs' weight: who votes alone on items is not understated.
+    part = votes[votes["side"] == "train"].groupby("rater")["part"].sum()
+    shares = {e["rater"]: e["share"] for e in entries}
+    assert shares == pytest.approx((part / part.sum()).to_dict())
     change = {e["rater"]: e["influence"] for e in entries}
     assert all(value > 0 for value in change.values())
     assert change["r03"] > np.median(list(change.values()))

@@ -42,15 +42,20 @@ def _set_rater(options: argparse.Namespace, places: Locations, ledger: Ledger) -
     _, rater, state = options.set
     if state not in FACTOR:
         raise UsageError(f"{state}: no such state; states are {', '.join(FACTOR)}")
-    if numbers := round_tags(places.root):
+    known = _has_rows(ledger, rater)
+    if not known and (numbers := round_tags(places.root)):
         rater = audit.named(Shelf(places), tag_name(numbers[-1]), rater)
+        known = _has_rows(ledger, rater)
     ledger.add_override(None, rater, state, options.why.strip(), kind="rater")
-    known = next(ledger.rows(rater=rater), None) is not None
     text = f"{rater} is {state} from the next round on"
     if not known:
         text += f"; the ledger has no row of {rater} yet: is the name right?"
     show(options, {"rater": rater, "state": state, "known": known}, text)
     return 0
+
+
+def _has_rows(ledger: Ledger, rater: str) -> bool:
+    return next(ledger.rows(rater=rater), None) is not None
 
 
 def _raters(options: argparse.Namespace) -> int:

@@ -44,20 +44,31 @@ def pairs(
     settings: RaterSettings,
     split: SplitSettings,
 ) -> list[dict[str, Any]]:
+    """The lines of pairs.jsonl: `of_votes` of those that are `weighed`."""
+    return of_votes(weighed(ratings, verdicts, settings, split).votes, ratings.items, settings)
+
+
+def of_votes(
+    votes: pd.DataFrame, known: Sequence[Item], settings: RaterSettings
+) -> list[dict[str, Any]]:
     """The lines of pairs.jsonl, in the order in which items first came.
 
     `p` is the probability that answer a is better, a tie counting half; weights average 1 a side.
     `partition` and `since` are those of the newest and of the oldest vote on the item. `strength`,
     where votes give one, is their weighted mean, a tie being 0.
+
+    Args:
+        votes: those that count, as `weighed` gives them.
+        known: the items that they name by place.
+        settings: how votes are weighed.
     """
-    votes = weighed(ratings, verdicts, settings, split).votes
     if not len(votes):
         return []
     weight = votes["weight"].to_numpy(float)
     code, items = pd.factorize(votes["item"], sort=True)
     size = np.bincount(code, minlength=len(items))
     soft, strength = _labels(votes, weight, code, size, settings)
-    found = [ratings.items[item] for item in items]
+    found = [known[item] for item in items]
     strength = _normalised(strength, [one.side for one in found])
     newest = votes["round"].groupby(code).max().to_numpy()
     since = votes["since"].groupby(code).min().to_numpy()
@@ -74,7 +85,8 @@ def pairs(
 class Weighed(NamedTuple):
     """votes: those that count, with columns `weight` (capped), and `side` and `since` (the round of
     the oldest vote) of their item; before, after: largest share of one rater in a round's pairs
-    that train (`capping`)."""
+    that train (`capping`); `part` is what a vote adds to the weight of its pair, and `kept` the
+    factor of the cap on it."""
 
     votes: pd.DataFrame
     before: float
@@ -101,9 +113,11 @@ def weighed(
         part = part / np.sqrt(np.bincount(votes["item"])[votes["item"]])
     most = 1.0 if settings.weighting == "majority" else settings.max_rater_share
     found = capped(votes, part, side, most)
-    return Weighed(
-        votes.assign(weight=votes["weight"] * found.factors, side=side), found.before, found.after
-    )
+    counted = votes.assign(
+        weight=votes["weight"] * found.factors, part=part * found.factors, kept=found.factors,
+        side=side,
+    )  # fmt: skip
+    return Weighed(counted, found.before, found.after)
 
 
 def demonstrations(

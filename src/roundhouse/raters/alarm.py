@@ -90,17 +90,15 @@ def compare(votes: pd.DataFrame, settings: RaterSettings, seed: int) -> Compared
     before, now = (votes[votes["round"] == number] for number in rounds[-2:])
     draws, sure = settings.bootstrap_draws, settings.confidence
     alpha = alpha_change(counts(now), counts(before), draws, sure, seed)
-    newest = guidelines.versions(now)[-1:] or [""]
-    is_new = newest[0] not in set(before["guideline"])
-    guided = is_new and bool((now["guideline"] == newest[0]).mean() >= MOST)
-    if not guided:
+    guideline = _new_guideline(now, before)
+    if not guideline:
         # Easy items that come back move with the raters as anchors do, and hardly by chance. But
         # they were chosen for being easy under the old guideline.
         before, now = (
             part.assign(anchor=part["anchor"] | (part["gold"] >= 0)) for part in (before, now)
         )
     pool = anchors.pool_change(now, before, sure)
-    return Compared(alpha, pool, newest[0] if guided else "", (_right(before), _right(now)))
+    return Compared(alpha, pool, guideline, (_right(before), _right(now)))
 
 
 def counts(votes: pd.DataFrame) -> CountRows:
@@ -190,6 +188,15 @@ def _untold(found: Compared) -> str:
         old, new = found.gold
         text += f"; {new:.2f} of the answers to check items are right, {old:.2f} before"
     return text
+
+
+def _new_guideline(now: pd.DataFrame, before: pd.DataFrame) -> str:
+    """The version that (nearly) all votes now state and none before, where some was stated before:
+    a first mention, or one that is dropped, says nothing of what raters were told."""
+    newest, known = guidelines.versions(now)[-1:], set(guidelines.versions(before))
+    if not newest or not known or newest[0] in known:
+        return ""
+    return newest[0] if (now["guideline"] == newest[0]).mean() >= MOST else ""
 
 
 def _right(votes: pd.DataFrame) -> float:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from roundhouse import jsonl
 from roundhouse.raters import aggregate, fading, influences
 from roundhouse.raters.table import Ratings
@@ -13,10 +15,12 @@ from roundhouse.settings import RaterSettings, SplitSettings
 
 
 class Effect(NamedTuple):
-    """pairs: the lines of pairs.jsonl with the factors of faded rounds; figures: of the stage."""
+    """pairs: the lines of pairs.jsonl with the factors of faded rounds; figures: of the stage;
+    verdicts: as given, with the weights that the cap on one rater's share left."""
 
     pairs: list[dict[str, Any]]
     figures: dict[str, float]
+    verdicts: list[RaterVerdict]
 
 
 def write(
@@ -29,9 +33,9 @@ def write(
 ) -> Effect:
     """The pairs that train; writes rounds.json (`fading.Use`, empty without `raters.fade`) and
     poisoning.json (`influences`)."""
-    pairs = aggregate.pairs(ratings, verdicts, settings, split)
-    uses = fading.of_pairs(pairs, seed) if settings.fade else []
     weighed = aggregate.weighed(ratings, verdicts, settings, split)
+    pairs = aggregate.of_votes(weighed.votes, ratings.items, settings)
+    uses = fading.of_pairs(pairs, seed) if settings.fade else []
     entries = influences.of_votes(weighed.votes, ratings.items, seed)
     jsonl.write_json(out / "rounds.json", [use.as_json() for use in uses])
     jsonl.write_json(out / "poisoning.json", entries)
@@ -42,4 +46,18 @@ def write(
     if math.isfinite(weighed.before):
         figures["raters/largest_share"] = weighed.before
         figures["raters/largest_share_after"] = weighed.after
-    return Effect(fading.faded(pairs, uses), figures)
+    return Effect(fading.faded(pairs, uses), figures, _capped(verdicts, weighed.votes))
+
+
+def _capped(verdicts: Sequence[RaterVerdict], votes: pd.DataFrame) -> list[RaterVerdict]:
+    train = votes[votes["side"] == "train"]
+    kept = {
+        (rater, number): float(part["kept"].iloc[0])
+        for (rater, number), part in train.groupby(["rater", "round"])
+    }
+    return [
+        one._replace(
+            epochs=[epoch.scaled(kept.get((one.rater, epoch.round), 1.0)) for epoch in one.epochs]
+        )
+        for one in verdicts
+    ]

@@ -25,9 +25,9 @@ Ints = NDArray[np.int64]
 
 #: Newest items below which nothing is said, and the weight of a round that does harm.
 LEAST, FADED = 100, 0.5
-#: Most pairs looked at, of them most of the newest that are asked about, most earlier rounds (the
-#: newest ones), and folds: about ten seconds of one core at most.
-MOST, MOST_ASKED, MOST_ROUNDS, FOLDS = 8000, 2000, 8, 3
+#: Most pairs looked at, of them most of the newest that are asked about, and most earlier rounds
+#: (the newest ones): about ten seconds of one core at most.
+MOST, MOST_ASKED, MOST_ROUNDS = 8000, 2000, 8
 
 
 class Use(NamedTuple):

@@ -1,10 +1,11 @@
 """What one rater does to training, of every rater: poisoning.json.
 
-Looks at the votes that train the reward model, with the weights that they have there: each rater's
-share, the words that they prefer whatever the others do (`poisoning.tied_tokens`), and what a small
-linear reward model would be without them (`poisoning.influence`), on the words most used and those
-that are tied to somebody. Of people's texts nothing but single words is kept, and no number long
-enough to be a telephone's. It is shown and acts on nothing: a person looks.
+Looks at the votes that train the reward model, with what each adds to the weight of its pair
+(before earlier rounds fade): each rater's share, the words that they prefer whatever the others do
+(`poisoning.tied_tokens`), and what a small linear reward model would be without them
+(`poisoning.influence`), on the words most used and those that are tied to somebody. Of people's
+texts nothing but single words is kept, and no number long enough to be a telephone's. It is shown
+and acts on nothing: a person looks.
 """
 
 import math
@@ -51,7 +52,7 @@ def of_votes(votes: pd.DataFrame, items: Sequence[Item], seed: int) -> list[dict
     if not len(train):
         return []
     rater, names = pd.factorize(train["rater"], sort=True)
-    weight = train["weight"].to_numpy(np.float64)
+    weight = train["part"].to_numpy(np.float64)
     share = np.bincount(rater, weight) / weight.sum()
     rng = np.random.default_rng(seed)
     named = np.flatnonzero(train["label"].to_numpy() != TIE)
@@ -164,4 +165,5 @@ def _features(item: Ints, words: _Words, tied: Sequence[poisoning.TiedToken]) ->
 
 
 def _known(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    # As many digits as do not hang on the order of sums, which the number of threads decides.
+    return float(f"{value:.6g}") if math.isfinite(value) else None

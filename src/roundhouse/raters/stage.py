@@ -60,7 +60,8 @@ def run(
     overrides = {rater: words[key] for rater, key in keys.items() if key in words}
     verdicts = judge_raters(chosen, settings, regions, overrides)
     seed = int(inputs["seed"])
-    pairs, shown = effect.write(out, ratings, verdicts, settings, split, seed)
+    trained = effect.write(out, ratings, verdicts, settings, split, seed)
+    pairs, verdicts = trained.pairs, trained.verdicts
     demonstrations = aggregate.demonstrations(found, verdicts)
     flags = aggregate.flags(found)
     panel = aggregate.panel(ratings, split)
@@ -74,7 +75,7 @@ def run(
     figures = _agreement_figures(compared, settings, seed)
     figures |= _named("raters/alpha_change", since.alpha)
     figures |= _named("raters/pool_change", since.pool.flipped)
-    figures |= told.figures | shown | seen.figures | _counts(chosen, verdicts, pairs)
+    figures |= told.figures | trained.figures | seen.figures | _counts(chosen, verdicts, pairs)
     figures |= {
         "raters/demonstrations": len(demonstrations),
         "raters/flags": len(flags),

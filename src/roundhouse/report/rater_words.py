@@ -182,5 +182,6 @@ def _moved(story: Record) -> list[str]:
     return [
         f"Most is lost by weighting for {name}: {share(least['votes'])} of all votes, "
         f"{share(least['weight'])} of the weight{now}. Over all rounds no region may lose more "
-        f"than {share(story['max_region_loss'])} of its share."
+        f"than {share(story['max_region_loss'])} of its share, but for what the limit on any one "
+        f"rater's share takes."
     ]
