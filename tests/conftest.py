@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings as hypothesis_settings
 
 from roundhouse.environment import MLFLOW, PRIVATE, QUIET
 from tests.s3 import S3, served
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# Hypothesis draws the same examples each time; `--hypothesis-profile default` draws others.
+hypothesis_settings.load_profile("ci")
 
 # What runs in pytest's own process waits for servers, and keeps to this machine, as a command does.
 os.environ.update(PRIVATE | MLFLOW | QUIET)

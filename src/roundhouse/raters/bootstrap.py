@@ -82,7 +82,8 @@ def weighted(first: Ints, second: Ints, values: Floats, weights: Floats) -> Floa
 def figures(pairs: RaterPairs, weights: Floats | None = None) -> Draws:
     """Agreement, alpha and AC1 at each row of multiplicities [draws, raters]; by default all 1.
 
-    NaN where no two raters met, or where chance leaves nothing to agree on.
+    NaN where no two raters met, or where chance leaves nothing to agree on; alpha also of a draw
+    that holds one vote or less.
     """
     if weights is None:
         weights = np.ones((1, len(pairs.raters)))
@@ -129,8 +130,12 @@ def _figures(sums: Floats, use: Floats) -> Draws:
 def _alpha(sums: Floats) -> Floats:
     marginal = sums[:, LABELS:]
     total = marginal.sum(axis=1)
+    total = np.where(total > 1, total, np.nan)
     disagreement = (total - 2 * sums[:, EQUAL_ALPHA]) / total
-    by_chance = (total**2 - (marginal**2).sum(axis=1)) / (total * (total - 1))
+    apart = total**2 - (marginal**2).sum(axis=1)
+    # One label alone leaves nothing but rounding.
+    apart = np.where(apart > 1e-12 * total**2, apart, np.nan)
+    by_chance = apart / (total * (total - 1))
     return np.asarray(1 - disagreement / by_chance)
 
 
