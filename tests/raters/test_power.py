@@ -7,6 +7,7 @@ import pytest
 
 from roundhouse.raters import planning, power
 from roundhouse.raters.power import Power
+from roundhouse.simulate import votes
 
 
 def by_check(found: Iterable[Power]) -> dict[tuple[str, str], Power]:
@@ -50,3 +51,12 @@ def test_large_plans_are_simulated_smaller_with_as_much_work_each() -> None:
     assert (pool.raters, pool.votes, pool.anchors) == (100, 200, 20)
     pool = power._fewer(planning.lay_out(9000 * 40, 40), power.MOST_RATERS)
     assert pool.raters == 10
+
+
+def test_so_many_are_simulated_as_see_a_pair_together() -> None:
+    plan = planning.lay_out(60 * 100, 60, overlap=1.0, together=60)
+    pool = power._fewer(plan, power.MOST_SPAM_RATERS)
+    assert pool.raters == 60
+    drawn = votes.draw(pool, 1, seed=3).votes
+    assert len(drawn) == pytest.approx(pool.raters * plan.each, rel=0.02)
+    assert power._fewer(planning.lay_out(9000 * 40, 40, together=15), 100).raters == 15

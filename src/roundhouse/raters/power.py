@@ -28,7 +28,8 @@ SPAMMERS = 0.1
 SPAM: tuple[tuple[Kind, str], ...] = (
     ("fixed", "answer by place"), ("random", "answer at random"), ("collude", "copy each other"),
 )  # fmt: skip
-#: Most raters that are simulated for changes; for spam, whose test takes far longer.
+#: Most raters that are simulated for changes; for spam, whose test takes far longer. More are where
+#: more see a pair together.
 MOST_RATERS, MOST_SPAM_RATERS = 100, 50
 #: Ratings of a simulated round, at most, where each of ten raters does not need more.
 MOST_RATINGS = 50_000
@@ -106,7 +107,9 @@ def checks(plan: Plan, replicates: int = 40, seed: int = 1) -> Iterator[Power]:
 
 
 def _fewer(plan: Plan, most: int) -> Pool:
-    return plan.pool(min(plan.raters, most, max(10, MOST_RATINGS // plan.each)))
+    """Never fewer raters than see a pair together."""
+    few = min(plan.raters, most, max(10, MOST_RATINGS // plan.each))
+    return plan.pool(max(few, plan.together))
 
 
 def _changes(pool: Pool, replicates: int, seed: int) -> Iterator[Power]:
