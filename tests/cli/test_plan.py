@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,6 +17,8 @@ from roundhouse import cli
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
+from roundhouse.raters import choosing
+from roundhouse.raters.table import Item
 from roundhouse.rounds import past, usage
 from roundhouse.rounds.stores import Folder
 from tests.conftest import PROJECT
@@ -55,7 +58,7 @@ def vote(number: int, rater: str, seconds: float | None) -> dict[str, Any]:
 def play(
     root: Path, ledger: Ledger, rows: list[dict[str, Any]], pairs: int, accuracy: float
 ) -> int:
-    """A published round: rows in the ledger, figures, a tag, and a list of doubtful pairs."""
+    """A published round: rows in the ledger, figures, a tag, doubtful and labelled pairs."""
     batch = ledger.start_batch("f", "jsonl")
     ledger.append(batch, [Candidate(k, row, b"") for k, row in enumerate(rows)])
     number = ledger.take_round_number()
@@ -93,7 +96,7 @@ def publish(root: Path, name: str, rows: list[dict[str, Any]]) -> tuple[dict[str
 
 
 #: Of each next pair the scores are further apart and the members of one mind.
-DOUBTFUL = [
+DOUBTFUL: list[dict[str, Any]] = [
     {
         "prompt": [{"role": "user", "content": f"Why {k}?"}], "responses": [f"So {k}.", "No."],
         "scores": [0.1 * k, 0.0], "disagreement": [0.0, 0.0], "uncertainty": 1.0 / (k + 1),
@@ -102,14 +105,16 @@ DOUBTFUL = [
 ]  # fmt: skip
 
 
+#: Held-out pairs know words of the doubtful ones that the training pairs do not.
 LABELLED = [
     {
-        "prompt": [{"role": "user", "content": f"How {k}?"}], "a": "So it is.", "b": "No way.",
+        "prompt": [{"role": "user", "content": f"How {k}?"}], "a": said, "b": "No way.",
         "p": 0.7, "weight": 1.0, "side": side,
     }
     for k in range(30)
-    for side in ("train", "eval")
+    for side, said in (("train", "So it is."), ("eval", f"So {k + 10}."))
 ]  # fmt: skip
+TRAINED = [row for row in LABELLED if row["side"] == "train"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -204,6 +209,32 @@ def test_pairs_are_chosen_from_the_newest_list(
 
 def asked(rows: list[dict[str, Any]]) -> set[str]:
     return {row["prompt"][0]["content"] for row in rows}
+
+
+def test_telling_pairs_are_what_the_training_pairs_leave_open(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = Locations(checkout)
+    with Ledger.open(places.ledger_url) as ledger:
+        number = play(checkout, ledger, [vote(0, "r0", None)], 1, 0.5)
+    assert past.labelled(places, number) == TRAINED
+    assert run(capsys, "--choose", "10", "--out", "x.jsonl")["method"] == "information"
+    rows = [json.loads(line) for line in (checkout / "x.jsonl").read_text().splitlines()]
+    assert asked(rows) == asked(told_by(TRAINED))
+    # Held-out pairs would have told something else.
+    assert asked(rows) != asked(told_by(LABELLED))
+
+
+def told_by(labelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ten doubtful pairs, chosen by these labelled ones."""
+    items = [
+        Item(row["prompt"], row["responses"][0], row["responses"][1], "", "") for row in DOUBTFUL
+    ]
+    taught = [Item(row["prompt"], row["a"], row["b"], "", "") for row in labelled]
+    p, weight = (np.array([row[name] for row in labelled]) for name in ("p", "weight"))
+    margin, features, known = choosing.by_text(items, taught, p, weight)
+    picked = choosing.choose("information", 10, 1, margin, None, features, known)
+    return [DOUBTFUL[k] for k in picked]
 
 
 @pytest.mark.usefixtures("checkout")
