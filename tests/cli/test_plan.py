@@ -56,7 +56,13 @@ def vote(number: int, rater: str, seconds: float | None) -> dict[str, Any]:
 
 
 def play(
-    root: Path, ledger: Ledger, rows: list[dict[str, Any]], pairs: int, accuracy: float
+    root: Path,
+    ledger: Ledger,
+    rows: list[dict[str, Any]],
+    pairs: int,
+    accuracy: float,
+    doubtful: list[dict[str, Any]] | None = None,
+    labelled: list[dict[str, Any]] | None = None,
 ) -> int:
     """A published round: rows in the ledger, figures, a tag, doubtful and labelled pairs."""
     batch = ledger.start_batch("f", "jsonl")
@@ -70,7 +76,10 @@ def play(
         watermark=ledger.watermark(),
         metrics={f"reward/{name}": value for name, value in figures.items()},
     )
-    files: dict[str, list[dict[str, Any]]] = {past.UNCERTAIN: DOUBTFUL, usage.PAIRS: LABELLED}
+    files = {
+        past.UNCERTAIN: DOUBTFUL if doubtful is None else doubtful,
+        usage.PAIRS: LABELLED if labelled is None else labelled,
+    }
     found = {name: publish(root, name, lines) for name, lines in files.items()}
     outs = {name.split("/")[1]: {"cmd": "x", "outs": [out]} for name, (out, _) in found.items()}
     lock = {"schema": "2.0", "stages": outs}
@@ -237,6 +246,46 @@ def told_by(labelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [DOUBTFUL[k] for k in picked]
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_few_pairs_and_one_label_are_enough_to_choose(
+    count: int, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ledger.open(Locations(checkout).ledger_url) as ledger:
+        play(checkout, ledger, [vote(0, "r0", None)], 1, 0.5, DOUBTFUL[:count], TRAINED[:1])
+    assert run(capsys, "--choose", "10", "--out", "x.jsonl")["pairs"] == count
+    rows = [json.loads(line) for line in (checkout / "x.jsonl").read_text().splitlines()]
+    assert asked(rows) == asked(DOUBTFUL[:count])
+
+
+METHODS = ("random", "margin", "disagreement", "information")
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "labelled", "refused", "says"),
+    [
+        ([], TRAINED, METHODS, "round 1 lists no pair to choose from: choose after another"),
+        (DOUBTFUL, [], METHODS[3:], "round 1 has no labelled pair, which --method information"),
+    ],
+)
+def test_where_there_is_nothing_to_choose_from_or_by_one_line_says_what_to_do(
+    doubtful: list[dict[str, Any]],
+    labelled: list[dict[str, Any]],
+    refused: tuple[str, ...],
+    says: str,
+    checkout: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Ledger.open(Locations(checkout).ledger_url) as ledger:
+        play(checkout, ledger, [vote(0, "r0", None)], 1, 0.5, doubtful, labelled)
+    for method in METHODS:
+        out = checkout / f"{method}.jsonl"
+        code = cli.main(["plan", "--choose", "5", "--method", method, "--out", str(out)])
+        assert (code, out.exists()) == ((2, False) if method in refused else (0, True))
+        said = capsys.readouterr().err
+        if method in refused:
+            assert said.startswith(f"roundhouse: {says}") and said.count("\n") == 1
+
+
 @pytest.mark.usefixtures("checkout")
 @pytest.mark.parametrize(
     ("arguments", "says"),
@@ -251,6 +300,7 @@ def told_by(labelled: list[dict[str, Any]]) -> list[dict[str, Any]]:
         (("--ratings", "100", "--raters", "5", "--overlap", "nan"), "from 0 to 1"),
         (("--ratings", "100", "--raters", "5", "--together", "1"), "seen by 2 or more"),
         (("--choose", "5"), "--choose needs --out FILE"),
+        (("--choose", "0", "--out", "x.jsonl"), "--choose 0: there is nothing to choose"),
     ],
 )
 def test_what_is_wrong_is_one_line(

@@ -88,3 +88,31 @@ def test_by_text_the_pairs_with_unseen_words_tell_most() -> None:
     assert found.known.shape == (choosing.WIDTH, choosing.WIDTH)
     picked = choosing.choose("information", 40, 1, found.margin, None, *found[1:])[8:]
     assert (picked >= 100).mean() > 0.7
+
+
+@pytest.mark.parametrize("known", [0, 1, 30])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+def test_by_text_a_handful_of_pairs_is_enough_and_labels_are_not_needed(
+    size: int, known: int
+) -> None:
+    items = [
+        Item([{"role": "user", "content": f"why {k}"}], "word " * (k + 2), "no", "", "")
+        for k in range(size + known)
+    ]
+    free, taught = items[:size], items[size:]
+    found = choosing.by_text(free, taught, np.full(known, 0.7), np.ones(known))
+    # Under four pairs have no main directions: lengths and shared words stay.
+    assert found.features.shape == (size, 3 + max(0, size - 3))
+    # A column in which no pair differs is not blown up.
+    assert np.abs(found.features).max() < 10
+    assert bool(found.known.any()) == bool(found.margin.any()) == bool(known)
+    picked = choosing.choose("information", size, 1, found.margin, None, *found[1:])
+    assert sorted(picked) == list(range(size))
+
+
+def test_by_text_answers_that_do_not_differ_can_be_chosen_from() -> None:
+    same = [Item([{"role": "user", "content": f"why {k}"}], "so", "so", "", "") for k in range(6)]
+    found = choosing.by_text(same, same, np.full(6, 0.7), np.ones(6))
+    assert not found.features.any() and not found.margin.any()
+    picked = choosing.choose("information", 6, 1, found.margin, None, *found[1:])
+    assert sorted(picked) == list(range(6))

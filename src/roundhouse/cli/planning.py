@@ -203,14 +203,26 @@ def _choose(options: argparse.Namespace) -> int:
 
     if options.out is None:
         raise UsageError("--choose needs --out FILE, where the pairs are written")
+    if options.choose == 0:
+        raise UsageError("--choose 0: there is nothing to choose, give 1 or more")
     places, _ = _opened()
     method = options.method or load(places.root / "params.yaml").plan.method
     number, pairs = past.uncertain(places)
+    if not pairs:
+        raise UsageError(
+            f"round {number} lists no pair to choose from: choose after another published round"
+        )
     scores = np.array([pair["scores"] for pair in pairs], np.float64).reshape(-1, 2)
     doubt = np.array([pair["uncertainty"] for pair in pairs], np.float64)
     margin, features, known = scores[:, 0] - scores[:, 1], None, None
     if method == "information":
-        margin, features, known = _telling(pairs, past.labelled(places, number))
+        labelled = past.labelled(places, number)
+        if not labelled:
+            raise UsageError(
+                f"round {number} has no labelled pair, which --method information needs: "
+                "give --method disagreement, margin or random"
+            )
+        margin, features, known = _telling(pairs, labelled)
     picked = choosing.choose(method, options.choose, options.seed, margin, doubt, features, known)
     drawn = choosing.at_random(method, len(picked))
     rows = [

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.decomposition import TruncatedSVD
+from sklearn.utils.extmath import randomized_svd
 
 from roundhouse.raters import opinion
 from roundhouse.raters.table import Item
@@ -121,13 +121,16 @@ def directions(
     """Text features (`opinion.features`) of items and of others, each [pairs, up to width].
 
     Words stand by their main directions among the items, which needs no label; lengths and shared
-    words, the last three columns, as they are. All have spread 1 among the items.
+    words, the last three columns, as they are: alone, where there are three items or fewer. All
+    have spread 1 among the items, but for columns in which no two items differ.
     """
-    svd = TruncatedSVD(min(width, items.shape[0]) - 3, random_state=seed).fit(items[:, :-3])
-    both = [
-        np.hstack([svd.transform(one[:, :-3]), one[:, -3:].toarray()]) for one in (items, others)
-    ]
-    spread = np.maximum(both[0].std(axis=0), 1e-9)
+    both = [one[:, -3:].toarray() for one in (items, others)]
+    if (wide := min(width, items.shape[0]) - 3) > 0:
+        main = randomized_svd(items[:, :-3], wide, n_iter=5, random_state=seed)[2].T
+        words = (one[:, :-3] @ main for one in (items, others))
+        both = [np.hstack(parts) for parts in zip(words, both, strict=True)]
+    spread = both[0].std(axis=0)
+    spread[spread < 1e-9] = 1.0
     return both[0] / spread, both[1] / spread
 
 
@@ -137,6 +140,8 @@ def _telling(features: Floats, margin: Floats, count: int, known: Floats | None)
     The gain of a pair is log(1 + w x^T A^-1 x); after a pick A^-1 changes by a matrix of rank one
     (Sherman and Morrison), so that all gains are brought up to date by one product.
     """
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
     width = features.shape[1]
     # A weak prior, so that directions nobody has seen are told from those that do not exist.
     scale = float(np.square(features).sum(axis=1).mean()) or 1.0
