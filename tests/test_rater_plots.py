@@ -46,6 +46,16 @@ def test_an_alarm_and_its_begin_are_marked() -> None:
     assert set(threshold.get_ydata()) == {8.5}  # type: ignore[arg-type]
 
 
+def test_a_begin_before_the_path_is_not_marked() -> None:
+    told = story()
+    [one] = told["cusum"]["raters"].values()
+    one["change"] = {"vote": -4, "round": 1, "date": None}
+    figure = rater_plots.sums(told)
+    assert figure is not None
+    _, alarm, _ = figure.axes[0].lines
+    assert alarm.get_xydata().tolist() == [[3, 9]]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("name", ["$\\frac$", "a\nb", LONG, "", "\u65e5\u672c \u05d0\u05d6"])
 def test_a_label_is_short_one_line_and_no_formula(name: str, tmp_path: Path) -> None:
     label = rater_plots.plain(name)

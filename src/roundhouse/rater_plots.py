@@ -140,11 +140,10 @@ def sums(story: Story) -> "Figure | None":
         style = "-" if place < len(found) / 2 or len(found) < 5 else "--"
         panel.plot(one["vote"], one["path"], style, linewidth=1.3, label=key, color=f"C{place}")
         begin, crossed = one["change"], one["alarm"]
-        if begin and crossed:
-            height = [one["path"][_at(one["vote"], end["vote"])] for end in (begin, crossed)]
-            across = [begin["vote"], crossed["vote"]]
-            panel.plot(across[:1], height[:1], "|", color=f"C{place}", markersize=14)
-            panel.plot(across[1:], height[1:], "o", color=f"C{place}", markersize=5)
+        for end, mark, size in ((begin, "|", 14), (crossed, "o", 5)):
+            if end and end["vote"] > 0:
+                height = one["path"][_at(one["vote"], end["vote"])]
+                panel.plot([end["vote"]], [height], mark, color=f"C{place}", markersize=size)
     panel.axhline(story["cusum"]["threshold"], color="0.4", linestyle="--", linewidth=1)
     panel.set(xlabel="vote of the rater", ylabel="evidence of turned votes")
     panel.set_title("dashed: alarm; dot: first above it; bar: likely begin", fontsize=9)

@@ -11,6 +11,7 @@ from roundhouse.feedback import KEY, rater_key, rater_keys
 from roundhouse.raters import agreement, confusion, cusum, story, table
 from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.alarm import PoolVerdict
+from roundhouse.raters.evidence import Begin, Followed
 from roundhouse.raters.verdict import Epoch, RaterVerdict, judge_raters
 from roundhouse.settings import RaterSettings
 from roundhouse.simulate.votes import Fault, Pool, draw
@@ -65,6 +66,45 @@ def test_who_changed_comes_first_with_when_and_what_it_costs(
     seen = np.array(found["confusion"]["raters"][key])
     pool = np.array(found["confusion"]["pool"])
     assert np.trace(seen) / seen.sum() < 0.5 < np.trace(pool) / pool.sum()
+
+
+def test_a_change_begins_where_the_state_says_and_not_anew_in_a_later_round() -> None:
+    """Round 1 of record, votes turned from round 2 on: the sum begins anew in round 3."""
+    votes = draw(SMALL, 3, 6, [Fault([3], "flip", 0.45, since=2)]).votes
+    verdicts = judge_raters(votes, SETTINGS, dict.fromkeys(votes["rater"], ""))
+    [one] = [one for one in verdicts if one.rater == "r003"]
+    assert [epoch.state for epoch in one.epochs] == ["ok", "suspended", "suspended"]
+    assert one.since == 2
+    few = SETTINGS.model_copy(update={"bootstrap_draws": 20})
+    told = story.tell(votes, verdicts, POOL, UNKNOWN, few, 3, SALT).story
+    found = told["cusum"]["raters"][rater_keys(votes["rater"], SALT)["r003"]]
+    began, newest = "; ".join(one.epochs[1].evidence), "; ".join(one.newest.evidence)
+    assert found["change"]["date"] is not None
+    assert f"turns votes since {found['change']['date']}" in began
+    assert "counted anew" not in began and ", counted anew in this round)" in newest
+    assert found["change"]["round"] == found["alarm"]["round"] == 2
+    assert f"the sum over votes reached {max(found['path'][-90:]):.1f}, " in newest
+    assert set(found["round"]) == {2, 3}
+
+
+def test_the_sum_is_told_as_it_was_judged_by_and_marks_may_lie_before_it() -> None:
+    drop = [2.0, 9.0, 9.5]
+    begin = Begin(2, 1, 86400.0)
+    followed = [None, Followed(np.array([0.0, *drop]), np.arange(0.0, 4 * 86400, 86400), begin)]
+    followed += [Followed(np.array(drop), np.zeros(3), None)] * 4
+    states = ["ok", *["watch"] * 5]
+    epochs = [
+        epoch(k + 1, 4 if k == 1 else 3, 0.5, state)._replace(followed=one)
+        for k, (state, one) in enumerate(zip(states, followed, strict=True))
+    ]
+    votes = table.tidy(pd.DataFrame({"item": [0], "rater": ["a"], "label": [0], "round": [6]}))
+    verdicts = [RaterVerdict("a", "IN", epochs)]
+    found = story.tell(votes, verdicts, POOL, UNKNOWN, SETTINGS, 1, SALT).story["cusum"]["raters"]
+    [one] = found.values()
+    assert one["path"] == drop * 3 and one["round"] == [4, 4, 4, 5, 5, 5, 6, 6, 6]
+    assert one["vote"] == list(range(1, 10))
+    assert one["change"] == {"vote": -5, "round": 2, "date": "1970-01-02"}
+    assert one["alarm"] == {"vote": -4, "round": 2, "date": "1970-01-03"}
 
 
 def test_names_and_ids_of_rows_stay_out(changed: story.Told) -> None:

@@ -7,15 +7,16 @@ found again, and is then a fall in two rounds running.
 
 A rater's sum over votes (`cusum`) runs on from round to round until something is found. It says
 since when votes are turned, and makes a lesser change in the round enough for a watch; alone it
-changes no state.
+changes no state. It is handed out with what was found, so that nobody follows votes a second time.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from roundhouse.raters import cusum, drift, minority, spam
 from roundhouse.raters.agreement import UNKNOWN, Estimate
@@ -25,6 +26,8 @@ from roundhouse.raters.cusum import THRESHOLD, Path
 from roundhouse.raters.drift import ALARM_P, Drift
 from roundhouse.raters.spam import CHECK_P, Finding
 from roundhouse.raters.table import moment
+
+Floats = NDArray[np.float64]
 
 State = Literal["ok", "watch", "suspended", "minority"]
 
@@ -43,16 +46,40 @@ BAD: tuple[State, ...] = ("watch", "suspended")
 _GRAVITY: dict[State, int] = {"ok": 0, "minority": 1, "watch": 2, "suspended": 3}
 
 
+class Begin(NamedTuple):
+    """A vote with which a sum began to rise: round, place among the rater's votes of that round
+    (from 0, in the order of time), time (`at`)."""
+
+    round: int
+    vote: int
+    at: float
+
+
+class Followed(NamedTuple):
+    """A rater's sum over the votes of one round, as the round was judged by it.
+
+    values: [votes] the sum after each, in the order of time; times: [votes] when (`at`); begin: of
+    the change that was found in the round, in it or in an earlier one; None where the words do not
+    speak of the sum.
+    """
+
+    values: Floats
+    times: Floats
+    begin: Begin | None
+
+
 class Shown(NamedTuple):
     """A rater in one round.
 
     state, and why, in words; empty where nothing was found; changed: time (`at`) of the first vote
-    after the change, where the rater is watched for a change that began within the round, else NaN.
+    after the change, where the rater is watched for a change that began within the round, else NaN;
+    followed: the sum over votes, None without a record to compare with.
     """
 
     state: State
     words: list[str]
     changed: float = math.nan
+    followed: Followed | None = None
 
 
 class Skill(NamedTuple):
@@ -81,8 +108,9 @@ def by_round(votes: pd.DataFrame, skill: Skill, least: int) -> dict[tuple[str, i
     found: dict[tuple[str, int], Shown] = {}
     fallen: set[str] = set()
     running: dict[str, _Sum] = {}
+    anew: set[str] = set()
     for number in sorted(int(number) for number in votes["round"].unique()):
-        tests = _Tests(votes, number, found, running, least)
+        tests = _Tests(votes, number, found, running, anew, least)
         for rater, size in tests.size.items():
             poor = skill.poor(rater, number) if size >= least else "ok"
             found[rater, number] = tests.shown(rater, rater in fallen, poor)
@@ -90,21 +118,24 @@ def by_round(votes: pd.DataFrame, skill: Skill, least: int) -> dict[tuple[str, i
         known = votes[votes["round"] <= number]
         for rater, words in minority.views(known, suspects).items():
             if tests.could_be_a_view(rater):
-                found[rater, number] = Shown("minority", [*found[rater, number].words, words])
+                one = found[rater, number]
+                found[rater, number] = Shown("minority", [*one.words, words], followed=one.followed)
         fell = {rater for rater, one in tests.changes.items() if one.q < DISCOVERY_RATE}
         fallen = (fallen - tests.changes.keys()) | fell
+        bad = {rater for rater in tests.size if found[rater, number].state in BAD}
+        anew = (anew - tests.size.keys()) | bad
         for rater in tests.size:
             running.pop(rater, None)
-            if found[rater, number].state not in BAD and rater in tests.sums:
+            if rater not in bad and rater in tests.sums:
                 running |= tests.carried(rater)
     return found
 
 
 class _Sum(NamedTuple):
-    """A rater's sum at the end of a round, and when (`at`) it was last 0."""
+    """A rater's sum at the end of a round, and the first vote since it was last 0."""
 
     value: float
-    since: float
+    since: Begin
 
 
 class _Tests:
@@ -116,8 +147,10 @@ class _Tests:
         number: int,
         found: Mapping[tuple[str, int], Shown],
         running: Mapping[str, _Sum],
+        anew: Collection[str],
         least: int,
     ) -> None:
+        self.number, self.anew = number, anew
         now, before = votes[votes["round"] == number], _steady(votes, number, found)
         self.at = now["at"].to_numpy(np.float64)
         self.running = dict(running)
@@ -136,21 +169,21 @@ class _Tests:
         change = self._change(rater, fell_before)
         others = [*self._look(rater, poor), *self._checked(rater)]
         parts = [*change, *others]
+        begun = self._begun(rater) if change else None
+        followed = self._followed(rater, begun)
         if not parts:
-            return Shown("ok", [])
+            return Shown("ok", [], followed=followed)
         state = max((part.state for part in parts), key=lambda one: _GRAVITY[one])
         # What else was found does not begin with the change.
         changed = change[-1].changed if change and state == "watch" and not others else math.nan
-        return Shown(state, [word for part in parts for word in part.words], changed)
+        return Shown(state, [word for part in parts for word in part.words], changed, followed)
 
     def carried(self, rater: str) -> dict[str, _Sum]:
         """The rater's sum for the next round; empty where it ends at 0."""
         one, before = self.sums[rater], self.running.get(rater)
         if one.risen is None:
             return {}
-        since = float(self.at[one.row[one.risen]])
-        if before is not None and not one.risen:
-            since = before.since
+        since = self._place(one, one.risen) if one.risen or before is None else before.since
         return {rater: _Sum(float(one.path[-1]), since)}
 
     def could_be_a_view(self, rater: str) -> bool:
@@ -171,25 +204,38 @@ class _Tests:
             f"votes changed: as if {value:.0%} ({low:.0%} to {high:.0%}) were turned; "
             f"{one.peers} votes with peers{checked} (p {one.p:.2g})"
         )
-        since, changed = begun or ([], math.nan)
+        since = [] if begun is None else [self._since(rater, begun)]
+        changed = begun.at if begun and begun.round == self.number and begun.vote else math.nan
         if fell_before and one.q < DISCOVERY_RATE:
             return [Shown("suspended", [words, *since, "changed in two rounds running"])]
         return [Shown("watch", [words, *since], changed)]
 
-    def _begun(self, rater: str) -> tuple[list[str], float] | None:
-        """Since when the rater turns votes, in words, and the time where it lies within the round;
-        None without an alarm."""
+    def _begun(self, rater: str) -> Begin | None:
+        """Since when the rater turns votes; None without an alarm."""
         one, before = self.sums.get(rater), self.running.get(rater)
         if one is None or one.alarm is None or one.change is None:
             return None
-        at, place = float(self.at[one.row[one.change]]), f"vote {one.change + 1} of {len(one.row)}"
-        if before is not None and not one.change:
-            at, place = before.since, "an earlier round"
-        words = (
-            f"turns votes since {moment(at) or 'an unknown time'} ({place}): the sum over votes "
-            f"reached {one.path.max():.1f}, alarm at {THRESHOLD}"
+        return self._place(one, one.change) if one.change or before is None else before.since
+
+    def _place(self, one: Path, vote: int) -> Begin:
+        return Begin(self.number, vote, float(self.at[one.row[vote]]))
+
+    def _since(self, rater: str, begun: Begin) -> str:
+        one = self.sums[rater]
+        place = f"vote {begun.vote + 1} of {len(one.row)}"
+        if begun.round < self.number:
+            place = "an earlier round"
+        elif rater in self.anew:
+            # What was found before began earlier.
+            place += ", counted anew in this round"
+        return (
+            f"turns votes since {moment(begun.at) or 'an unknown time'} ({place}): the sum over "
+            f"votes reached {one.path.max():.1f}, alarm at {THRESHOLD}"
         )
-        return [words], at if one.change else math.nan
+
+    def _followed(self, rater: str, begun: Begin | None) -> Followed | None:
+        one = self.sums.get(rater)
+        return None if one is None else Followed(one.path, self.at[one.row], begun)
 
     def _look(self, rater: str, poor: State) -> list[Shown]:
         one = self.signs[rater]

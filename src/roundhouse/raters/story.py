@@ -33,6 +33,7 @@ from roundhouse.raters import breakdown, confusion, cusum
 from roundhouse.raters.agreement import Estimate
 from roundhouse.raters.alarm import PoolVerdict
 from roundhouse.raters.breakdown import Breakdown, Interval
+from roundhouse.raters.evidence import Begin
 from roundhouse.raters.table import LABELS
 from roundhouse.raters.verdict import Epoch, RaterVerdict
 from roundhouse.settings import RaterSettings
@@ -92,7 +93,7 @@ def tell(
             for axis, parts in agreed.items()
         },
         "confusion": _confusion(compared, dict(list(flagged.items())[:MOST_PATHS]), since),
-        "cusum": _cusum(votes, rounds, flagged),
+        "cusum": _cusum(verdicts, flagged),
         "regions": _regions(verdicts, rounds, totals),
         "raters": told,
     }
@@ -168,44 +169,58 @@ def _confusion(
     }
 
 
-def _cusum(
-    votes: pd.DataFrame, rounds: Sequence[int], flagged: Mapping[str, str]
-) -> dict[str, Any]:
-    """Sums of those flagged over the newest rounds, the highest first; all before is record."""
-    recent = rounds[1:][-CUSUM_ROUNDS:] or rounds
-    now = votes[votes["round"].isin(recent)]
-    before = votes[votes["round"] < recent[0]] if recent else votes
-    found = cusum.paths(now, before) if flagged and len(now) else {}
-    paths = [(key, found[name]) for key, name in flagged.items() if name in found]
-    paths.sort(key=lambda pair: -float(pair[1].path.max(initial=0.0)))
-    return {
-        "threshold": cusum.THRESHOLD,
-        "raters": {key: _path(one, now) for key, one in paths[:MOST_PATHS]},
-    }
+def _cusum(verdicts: Sequence[RaterVerdict], flagged: Mapping[str, str]) -> dict[str, Any]:
+    """Sums of those flagged over the newest rounds, the highest first, as they were judged by."""
+    by_name = {one.rater: one for one in verdicts}
+    found = [(key, _path(by_name[name])) for key, name in flagged.items()]
+    paths = [(key, one) for key, one in found if one]
+    paths.sort(key=lambda pair: -max(pair[1]["path"]))
+    return {"threshold": cusum.THRESHOLD, "raters": dict(paths[:MOST_PATHS])}
 
 
-def _path(one: cusum.Path, now: pd.DataFrame) -> dict[str, Any]:
-    """path: the sum, at most `MOST_POINTS` points, each the highest of its stretch; vote: the
-    number of the vote at each, from 1; round: of each; alarm and change: null, or {vote, round,
-    date} of the vote at which the sum passed the threshold, and at which it likely began."""
-    number = now["round"].to_numpy(np.int64)[one.row]
-    stretch = -(-len(one.path) // MOST_POINTS)
-    starts = range(0, len(one.path), stretch)
-    at = [start + int(one.path[start : start + stretch].argmax()) for start in starts]
-    times = now["at"].to_numpy(np.float64)[one.row]
+def _path(one: RaterVerdict) -> dict[str, Any] | None:
+    """path: the sum over their last rounds, at most `MOST_POINTS` points, each the highest of its
+    stretch; vote: the number of the vote at each, from 1; round: of each; alarm and change: null,
+    or {vote, round, date} of the vote at which the sum passed the threshold, and at which it likely
+    began, in the round in which the newest state began (`evidence.Followed`). A vote before the
+    path has a number below 1. None without any sum."""
+    epochs = [epoch for epoch in one.epochs if epoch.followed and len(epoch.followed.values)]
+    sums = [epoch.followed for epoch in epochs if epoch.followed]
+    if not sums:
+        return None
+    values, times = (np.concatenate(part) for part in zip(*(s[:2] for s in sums), strict=True))
+    number = np.repeat([epoch.round for epoch in epochs], [len(s.values) for s in sums])
+    first = len(values) - sum(len(s.values) for s in sums[-CUSUM_ROUNDS:])
+    stretch = -(-(len(values) - first) // MOST_POINTS)
+    starts = range(first, len(values), stretch)
+    at = [start + int(values[start : start + stretch].argmax()) for start in starts]
+    begin = _begin(one)
+    change = alarm = None
+    if begin is not None:
+        change = int(np.searchsorted(number, begin.round)) + begin.vote
+        alarm = change + int((values[change:] > cusum.THRESHOLD).argmax())
 
     def moment(place: int | None) -> dict[str, Any] | None:
         if place is None:
             return None
-        return {"vote": place + 1, "round": int(number[place]), "date": _date(times[place])}
+        date = _date(times[place])
+        return {"vote": place - first + 1, "round": int(number[place]), "date": date}
 
     return {
-        "path": [round(float(one.path[k]), 3) for k in at],
-        "vote": [k + 1 for k in at],
+        "path": [round(float(values[k]), 3) for k in at],
+        "vote": [k - first + 1 for k in at],
         "round": [int(number[k]) for k in at],
-        "alarm": moment(one.alarm),
-        "change": moment(one.change),
+        "alarm": moment(alarm),
+        "change": moment(change),
     }
+
+
+def _begin(one: RaterVerdict) -> Begin | None:
+    """Of the change with which the newest state began: a sum that begins anew in a later round of
+    that state says nothing of it."""
+    began = one.since or one.newest.round
+    followed = next(epoch.followed for epoch in one.epochs if epoch.round == began)
+    return followed.begin if followed else None
 
 
 def _date(seconds: float) -> str | None:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from roundhouse.errors import DataError
 from roundhouse.raters import evidence, worth
 from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.evidence import Shown, Skill, State
+from roundhouse.raters.evidence import Followed, Shown, Skill, State
 from roundhouse.raters.shares import cap_regions
 from roundhouse.raters.table import TIE, latest, moment
 from roundhouse.settings import RaterSettings
@@ -48,7 +48,8 @@ class Epoch(NamedTuple):
     where nothing overlaps; weight: of a vote of theirs in training; factor: the part of the weight
     that comes from the state, which acts on demonstrations too; first, last: times of their first
     and last vote in it, NaN where unknown; changed: time of the first vote after a change within
-    the round, else NaN; before, weight_before: how many votes came before it, and their weight.
+    the round, else NaN; before, weight_before: how many votes came before it, and their weight;
+    followed: the sum over their votes in it that the state was found with, None without one.
     """
 
     round: int
@@ -64,6 +65,7 @@ class Epoch(NamedTuple):
     changed: float = math.nan
     before: int = 0
     weight_before: float = math.nan
+    followed: Followed | None = None
 
     @property
     def total(self) -> float:
@@ -213,7 +215,7 @@ class _Judge(NamedTuple):
     def _epoch(self, rater: str, number: int, times: list[float]) -> Epoch:
         at = np.array(times, np.float64)
         span, accuracy, overlap = self.known.of(rater, number)
-        state, words, changed = self.shown.get((rater, number), Shown("ok", []))
+        state, words, changed, followed = self.shown.get((rater, number), Shown("ok", []))
         if not overlap:
             words = [*words, "no vote overlaps with another rater's: the pool's accuracy is used"]
         factor = FACTOR[state] if self.settings.weighting == "reliability" else 1.0
@@ -227,7 +229,7 @@ class _Judge(NamedTuple):
         before = int((at < changed).sum())
         return Epoch(
             number, len(at), overlap, span, weight, factor, state, words, *span_of_time,
-            changed if before else math.nan, before, early if before else math.nan,
+            changed if before else math.nan, before, early if before else math.nan, followed,
         )  # fmt: skip
 
 
