@@ -1,11 +1,36 @@
 """A round's story with names that nobody should have."""
 
+from functools import cache
 from typing import Any
+
+import numpy as np
+
+from roundhouse.raters.verdict import judge_raters
+from roundhouse.simulate.votes import Fault, Pool, draw
+from tests.raters.conftest import PARAMS
 
 SCRIPT = "<script>alert('$x_1$')</script>"
 LONG = "Z" * 200
 RIGHT = "\u05d0\u05d6\u05d5\u05e8 & \u0645\u0646\u0637\u0642\u0629"
 NAMES = (SCRIPT, LONG, RIGHT, "")
+
+
+@cache
+def evidence() -> dict[str, list[str]]:
+    """What the tests of a round say of raters who choose the first place (and whom a person set to
+    suspended), who copy, who turn votes and who hurry."""
+    pool = Pool(24, 90, overlap=0.8, gold=12, anchors=0, bank=0)
+    copy = Fault([7, 12, 20], "collude")
+    faults = [Fault([1], "fixed"), copy, Fault([3], "flip", 0.45, since=2)]
+    votes = draw(pool, 2, 2, faults).votes
+    hasty = (votes["rater"] == "r005") & (np.arange(len(votes)) % 4 == 0)
+    votes = votes.assign(seconds=np.where(hasty, 1.0, votes["seconds"]))
+    word = {"r001": {"state": "suspended", "why": "<b>17</b>"}}
+    judged = judge_raters(votes, PARAMS.raters, dict.fromkeys(votes["rater"], ""), word)
+    found = {one.rater: one.epochs for one in judged}
+    places = {"first place": ("r001", 1), "group": ("r007", 1), "change": ("r003", 1)}
+    places["haste"] = ("r005", 0)
+    return {what: found[rater][place].evidence for what, (rater, place) in places.items()}
 
 
 def interval(value: float | None) -> list[float] | None:
@@ -20,7 +45,7 @@ def rater(number: int, state: str = "ok", was: str | None = "ok", **more: Any) -
         for n, s in ((1, was), (2, state))
         if s
     ]
-    words = {"watch": ["votes changed (p 0.00042)"], "suspended": ["votes look fixed", "<b>17</b>"]}
+    words = {"watch": evidence()["change"], "suspended": evidence()["first place"]}
     return {
         "rater": f"{number:08x}", "region": NAMES[number % 4], "state": state,
         "since": 2 if flagged else None, "was": was, "attention": flagged or changed,

@@ -6,8 +6,18 @@ from typing import Any
 import pytest
 
 from roundhouse import rater_plots, report
-from roundhouse.report.rater_words import happened
-from tests.report.story import LONG, NAMES, RIGHT, SCRIPT, figure, nobody, rater, story
+from roundhouse.report.rater_words import chance, happened
+from tests.report.story import (
+    LONG,
+    NAMES,
+    RIGHT,
+    SCRIPT,
+    evidence,
+    figure,
+    nobody,
+    rater,
+    story,
+)
 
 VOID = {"meta", "img", "br"}
 
@@ -62,7 +72,7 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
     assert page.tags.count("section") == 4
     assert page.says("00000000", ": suspended", "Votes look fixed.", "one in twenty is wrong")
     assert page.says(
-        "round 2; was ok before", "one honest rater in 2,400 a round",
+        "round 2; was ok before", "one honest rater in 21,000 a round",
         "Accuracy 0.71 (0.61 to 0.76)", "count half",
         "In round 2: 25 % of the votes, 12 % of the weight",
         'roundhouse raters set 00000001 ok --why "..."',
@@ -70,10 +80,31 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
         "the change likely began in round 2, and was clear 2 votes later",
     )  # fmt: skip
     assert page.says(
-        "ok again in round 2; earlier: watch in round 1", "Before: Votes changed (p 0.00042)."
+        "ok again in round 2; earlier: watch in round 1", "Before: Votes changed: as if "
     )
     assert page.says("about one honest rater in a hundred is watched")
     assert page.tags.count("tr") == 6
+
+
+@pytest.mark.parametrize(
+    ("what", "begin", "said"),
+    [
+        (
+            "change",
+            "votes changed",
+            "By chance this happens to about one honest rater in 21,000 a round.",
+        ),
+        ("first place", "votes look fixed", "about one in twenty is wrong"),
+        ("haste", "an odd way of working", "about one in twenty is wrong"),
+        ("group", "votes look colluding", "such a group is found in about one round in 200."),
+    ],
+)
+def test_how_sure_a_finding_is_follows_its_own_test(what: str, begin: str, said: str) -> None:
+    words = evidence()[what]
+    assert words[0].startswith(begin)
+    assert any("(p " in line for line in words)
+    assert said in chance(words)
+    assert chance(["no vote overlaps with another rater's"]) == ""
 
 
 def test_what_else_there_is_to_know_is_told_and_what_warns_is_marked(page: Page) -> None:

@@ -18,8 +18,10 @@ CALLED = {"suspended": "suspended", "watch": "watched", "minority": "with a view
 SLIGHT = 0.05
 #: Chance in a piece of evidence.
 _CHANCE = re.compile(r"\(p (\d[\d.]*(?:e-?\d+)?)\)")
-#: Begins findings over all raters at once, held to a share of false ones.
-_CORRECTED = "votes look"
+#: Begin findings over all raters at once: one group of the pool, the others held to a share of
+#: false ones. The chances in such evidence are those before that.
+_GROUP = "votes look colluding"
+_CORRECTED = ("votes look", "an odd way of working", "a view that a group shares")
 
 
 def happened(number: int, story: Record) -> list[str]:
@@ -52,19 +54,20 @@ def chance(evidence: Sequence[str]) -> str:
     >>> chance(["votes changed: ... (p 0.00042)"])
     'By chance this happens to about one honest rater in 2,400 a round.'
     """
-    found = [float(p) for words in evidence for p in _CHANCE.findall(words)]
-    if found:
-        least = min(found)
-        many = "a million or more" if least < 1e-6 else f"{_rounded(1 / least):,}"
-        return f"By chance this happens to about one honest rater in {many} a round."
+    if _GROUP in evidence:
+        [group] = _CHANCE.findall(evidence[evidence.index(_GROUP) + 1])
+        return f"By chance such a group is found in about one round in {_many(float(group))}."
     if any(words.startswith(_CORRECTED) for words in evidence):
         return "All raters were tested at once; of such findings about one in twenty is wrong."
+    found = [float(p) for words in evidence for p in _CHANCE.findall(words)]
+    if found:
+        return f"By chance this happens to about one honest rater in {_many(min(found))} a round."
     return ""
 
 
-def _rounded(value: float) -> int:
-    """Two figures are enough."""
-    return int(float(f"{value:.2g}"))
+def _many(p: float) -> str:
+    """In how many it happens once; two figures are enough."""
+    return "a million or more" if p < 1e-6 else f"{int(float(f'{1 / p:.2g}')):,}"
 
 
 def pool_sentence(story: Record) -> str:
