@@ -103,7 +103,7 @@ def nobody() -> dict[str, Any]:
     parts: dict[str, Any] = {"round": [], "domain": [], "region": [], "guideline": []}
     return story(
         rounds=[], newest=None, regions=[], raters=[], cusum={"threshold": 8.5, "raters": {}},
-        agreement=parts | {"all": [figure("all", None)]},
+        agreement=parts | {"all": [figure("all", None) | {"votes": 0}]},
         confusion={"labels": ["first", "second", "tie"], "shown": False, "pool": empty,
                    "raters": {}},
     )  # fmt: skip

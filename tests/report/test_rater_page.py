@@ -19,6 +19,7 @@ from tests.report.story import (
     story,
 )
 
+Record = dict[str, Any]
 VOID = {"meta", "img", "br"}
 
 
@@ -125,6 +126,25 @@ def test_what_happened_is_said_in_sentences() -> None:
     assert "no region may lose more than 20 %" in text
 
 
+def test_of_the_pool_only_what_was_looked_at_is_said() -> None:
+    """Agreement is that of comparisons: teams may rate, and compare in some rounds alone."""
+
+    def said(every: Record, *rounds: Record, change: list[float] | None = None) -> str:
+        told = story(rounds=[1, 2, 3, 4], newest=4)
+        parts = told["agreement"] | {"all": [every], "round": list(rounds)}
+        pool = told["pool"] | {"change": change}
+        return happened(4, told | {"agreement": parts, "pool": pool})[0]
+
+    nothing = figure("all", None)
+    assert said(nothing | {"votes": 0}).startswith("There is no comparison of two answers so far")
+    apart = said(nothing, figure("2", None))
+    assert "No two raters compared the same pair" in apart and "right" not in apart
+    assert "compared in one round so far" in said(figure("all"), figure("2"))
+    two = (figure("all"), figure("2"), figure("3"))
+    assert "in round 2 or 3 to say" in said(*two)
+    assert "from round 2 to round 3" in said(*two, change=[-0.1, -0.2, 0.1])
+
+
 @pytest.mark.parametrize(("state", "more"), [("warn", ""), ("block", " Training waits")])
 def test_an_alarm_of_the_pool_stands_first(state: str, more: str) -> None:
     pool = story()["pool"] | {"state": state, "message": "agree <less>", "change": None}
@@ -142,10 +162,9 @@ def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:
     parts = nobody()["agreement"] | {"round": [figure("1", None)]}
     single = nobody() | {"rounds": [2], "newest": 2, "raters": alone, "agreement": parts}
     page = Page(report.rater_page(2, single))
-    assert page.says("nothing can be said about how far", "1 rater gave 40 votes", "not known")
+    assert page.says("There is no comparison of two answers", "1 rater gave 40 votes", "not known")
     assert page.says("Nobody: every rater is ok")
     first = story(rounds=[2])
-    assert "nothing to compare" in happened(2, first)[0]
     assert "the last one with votes" in " ".join(happened(5, first))
 
 

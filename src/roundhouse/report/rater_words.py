@@ -72,23 +72,30 @@ def _many(p: float) -> str:
 
 def pool_sentence(story: Record) -> str:
     """What became of the pool as a whole."""
-    pool, rounds = story["pool"], story["rounds"]
+    pool, [compared] = story["pool"], story["agreement"]["all"]
+    rounds = [one["name"] for one in story["agreement"]["round"]]
     if pool["message"]:
         waits = " Training waits until a person accepts it." if pool["state"] == "block" else ""
         return f"{sentence(pool['message'])}{waits}"
-    if not any(one["agreement"]["widest"] for one in story["agreement"]["all"]):
+    if not compared["votes"]:
+        return "There is no comparison of two answers so far, and agreement is looked at on those."
+    if not compared["agreement"]["widest"]:
         return (
-            "No two raters voted on the same pair of answers, so nothing can be said about how far "
-            "they agree, nor about who is right how often."
+            "No two raters compared the same pair of answers, so nothing can be said about how far "
+            "they agree."
         )
     if len(rounds) < 2:
-        return "This is the first round with votes, so there is nothing to compare it with."
+        return "Answers were compared in one round so far: there is nothing to hold that against."
+    before, now = rounds[-2:]
     if pool["change"] is None:
-        return "Too few votes on the same pairs to say whether raters agree less than before."
+        return (
+            f"Too few comparisons of the same pairs in round {before} or {now} to say whether "
+            "raters agree less than before."
+        )
     value, low, high = pool["change"]
     return (
         f"Agreement beyond chance (alpha) changed by {value:+.2f} ({low:+.2f} to {high:+.2f}) "
-        "since the round before: no fall that calls for a look."
+        f"from round {before} to round {now}: no fall that calls for a look."
     )
 
 
