@@ -219,6 +219,16 @@ def test_a_persons_word_stands(simulate: Simulate, rater_settings: RaterSettings
         judged(votes, rater_settings, {"r0000": {"state": "banned"}})
 
 
+def test_the_state_of_a_rater_without_votes_began_in_no_round(
+    rater_settings: RaterSettings,
+) -> None:
+    word = {"new": {"state": "suspended", "why": "left before the first vote"}}
+    votes = table.tidy(pd.DataFrame({"item": [0], "rater": ["a"], "label": [0]}))[:0]
+    [one] = verdict.judge_raters(votes, rater_settings, {"new": "IN"}, word)
+    line = one.as_json()
+    assert (line["state"], line["votes"], line["since"]) == ("suspended", 0, None)
+
+
 def test_regions_of_verdicts_keep_their_share(
     simulate: Simulate, rater_settings: RaterSettings
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from roundhouse import rater_plots, report
-from roundhouse.report.rater_words import chance, happened
+from roundhouse.report.rater_words import chance, happened, who
 from tests.report.story import (
     LONG,
     NAMES,
@@ -166,6 +166,21 @@ def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:
     assert page.says("Nobody: every rater is ok")
     first = story(rounds=[2])
     assert "the last one with votes" in " ".join(happened(5, first))
+
+
+def test_a_rater_without_votes_is_in_a_state_since_no_round() -> None:
+    one = rater(5, "suspended", was=None, since=None, last=0, votes=0, accuracy=None)
+    shares = {part: {"votes": 0.0, "weight": 0.0} for part in ("round", "all")}
+    told = story(raters=[one | {"share": shares, "rounds": [], "changed": False}])
+    page = Page(report.rater_page(2, told))
+    assert page.says("they have not voted so far", "do not count")
+    assert not page.says("round 0") and not page.says("None") and not page.says("ok again")
+    assert who(told["raters"]) == "00000005 suspended"
+    line = {
+        "rater": "new", "region": "", "votes": 0, "accuracy": None, "accuracy_low": None,
+        "accuracy_high": None, "weight": 0.0, "state": "suspended", "since": None, "evidence": [],
+    }  # fmt: skip
+    assert "None" not in report.raters_table(2, [line])
 
 
 def test_thousands_of_raters_stay_readable() -> None:

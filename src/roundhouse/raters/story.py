@@ -269,9 +269,10 @@ def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
     """A rater: rater (the key), region, state, since, was (in the round before), attention,
-    changed (the state, in the last round in which they voted), last (that round), evidence and
-    evidence_before, accuracy, weight and factor of a vote in that round, votes in all rounds, share
-    of votes and of weight in that round and in all, and the figures of every round."""
+    changed (the state, in the last round in which they voted), last (that round; 0 without votes),
+    evidence and evidence_before, accuracy, weight and factor of a vote in that round, votes in all
+    rounds, share of votes and of weight in that round and in all, and the figures of every round.
+    """
     now, before = one.newest, one.epochs[-2] if len(one.epochs) > 1 else None
     changed = before is not None and before.state != now.state
     return {

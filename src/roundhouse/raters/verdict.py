@@ -111,12 +111,13 @@ class RaterVerdict(NamedTuple):
 
     @property
     def since(self) -> int | None:
-        """First round of the run that ends in the newest state; None where that is ok."""
+        """First round of the run that ends in the newest state; None where that is ok, and for a
+        rater without votes, in whatever state a person set them to."""
         first = None
         for epoch in reversed(self.epochs):
             if epoch.state == "ok":
                 break
-            first = epoch.round
+            first = epoch.round or None
         return first
 
     def at(self, number: int) -> Epoch:

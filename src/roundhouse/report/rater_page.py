@@ -140,6 +140,8 @@ def _fact(name: str, lines: Iterable[str]) -> Iterable[str]:
 
 
 def _since(one: Record, story: Record) -> str:
+    if not one["votes"]:
+        return "they have not voted so far"
     was = f"was {one['was']} before" if one["changed"] and one["state"] != "ok" else ""
     absent = f"last voted in round {one['last']}" if one["last"] != story["newest"] else ""
     begin = (
@@ -217,7 +219,7 @@ def _everyone(story: Record) -> Iterable[str]:
 def _row(one: Record) -> str:
     known = one["accuracy"]
     accuracy = f"{known[0]:.2f} ({known[1]:.2f} to {known[2]:.2f})" if known else "not known"
-    since = "" if one["since"] is None else f"round {one['since']}"
+    since = f"round {one['since']}" if one["since"] else ""
     return (
         f"<tr><td><code>{escape(one['rater'])}</code></td>"
         f'<td class="region">{_name(one["region"])}</td>'

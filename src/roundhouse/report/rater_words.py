@@ -106,13 +106,16 @@ def counts(story: Record) -> dict[str, int]:
 
 
 def who(raters: Sequence[Record], most: int = 6) -> str:
-    """Those in another state than ok, with it and since when; of many the first.
+    """Those in another state than ok, with it and since when, if they voted; of many the first.
 
     >>> who([{"rater": "3f2a91c0", "state": "watch", "since": 2}])
     '3f2a91c0 watch since round 2'
     """
     found = [one for one in raters if one["state"] != "ok"]
-    named = [f"{one['rater']} {one['state']} since round {one['since']}" for one in found[:most]]
+    named = [
+        f"{one['rater']} {one['state']}{f' since round {n}' if (n := one['since']) else ''}"
+        for one in found[:most]
+    ]
     more = [f"{len(found) - most} more"] if len(found) > most else []
     return ", ".join([*named, *more])
 

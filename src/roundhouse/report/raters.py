@@ -32,7 +32,7 @@ def raters_table(number: int, raters: Sequence[Record]) -> str:
             Text(rater.get("key", ""), overflow="fold"),
             Text(rater["region"] or "", overflow="fold"),
             Text(rater["state"], "" if rater["state"] == "ok" else layout.BAD),
-            "" if since is None else str(since),
+            str(since) if since else "",
             layout.number(rater["weight"], 2),
             Text(f"{layout.number(rater['accuracy'], 2)} {ends}".rstrip()),
             f"{rater['votes']:,}",
