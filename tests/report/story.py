@@ -80,7 +80,7 @@ def story(**more: Any) -> dict[str, Any]:
         "max_region_loss": 0.2,
         "pool": {"state": "ok", "check": "agreement-drop", "message": "",
                  "cause": "cannot tell", "figures": {}, "change": [-0.02, -0.06, 0.03],
-                 "notes": [f"Region {SCRIPT} is missing.", "No row is a check item."],
+                 "notes": ["No row is a check item."],
                  "warnings": [f"Region {SCRIPT} is missing."]},
         "agreement": {
             "all": [figure("all")], "round": [figure("1"), figure("2", 0.6)],

@@ -78,7 +78,7 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
         "In round 2: 25 % of the votes, 12 % of the weight",
         'roundhouse raters set 00000001 ok --why "..."',
         'roundhouse raters set 00000001 suspended --why "..."',
-        "the change likely began in round 2, and was clear 2 votes later",
+        "the change likely began in round 2, and was clear 1 vote later",
     )  # fmt: skip
     assert page.says(
         "ok again in round 2; earlier: watch in round 1", "Before: Votes changed: as if "
@@ -112,6 +112,9 @@ def test_what_else_there_is_to_know_is_told_and_what_warns_is_marked(page: Page)
     assert page.says("What else there is to know", f"Region {SCRIPT} is missing.", "No row is")
     text = report.rater_page(2, story())
     assert "<li><b>Region " in text and "<li>No row is a check item.</li>" in text
+    alike = story()["pool"] | {"notes": ["Alike."], "warnings": ["Alike."]}
+    text = report.rater_page(2, story(pool=alike))
+    assert "<li><b>Alike.</b></li><li>Alike.</li>" in text, "which is which is no matter of words"
 
 
 def test_what_happened_is_said_in_sentences() -> None:
@@ -124,6 +127,7 @@ def test_what_happened_is_said_in_sentences() -> None:
     assert "lower the weight of 40 % of these votes" in text
     assert "25 % of all votes, 20 % of the weight (in round 2 25 % and 20 %)" in text
     assert "no region may lose more than 20 %" in text
+    assert "the cap on one rater's share comes last" in text
 
 
 def test_of_the_pool_only_what_was_looked_at_is_said() -> None:
@@ -166,6 +170,12 @@ def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:
     assert page.says("Nobody: every rater is ok")
     first = story(rounds=[2])
     assert "the last one with votes" in " ".join(happened(5, first))
+
+
+def test_one_vote_is_no_votes() -> None:
+    one = rater(7, was=None)
+    one["rounds"][-1]["votes"] = 1
+    assert "1 rater gave 1 vote." in happened(2, story(raters=[one]))[1]
 
 
 def test_a_rater_without_votes_is_in_a_state_since_no_round() -> None:

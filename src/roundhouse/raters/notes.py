@@ -26,7 +26,7 @@ GOLD, SHARED = 30, "30 %"
 
 
 class Notes(NamedTuple):
-    """said: sentences; warned: those that a person should look at; figures: metric names to
+    """said: sentences; warned: others, which a person should look at; figures: metric names to
     numbers, known ones only."""
 
     said: list[str]
@@ -46,12 +46,12 @@ def notes(
         seed: of draws and permutations.
     """
     draws, sure = settings.bootstrap_draws, settings.confidence
-    warned = []
+    warned: list[str] = []
+    said: list[str] = []
     if settings.population:
         stated = {rater: region for rater, region in home.items() if region}
         shares = regions.missing(stated, settings.population, sure)
         warned = [_short(one, len(stated)) for one in shares if one.state != "ok"]
-    said = list(warned)
     figures: dict[str, float] = {}
     decided = votes[votes["label"] != TIE]
     for one in regions.tastes(decided, draws, draws, sure, seed) if len(decided) else []:

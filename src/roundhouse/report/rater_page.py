@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import rater_plots
-from roundhouse.report.rater_words import chance, happened, sentence, share, training
+from roundhouse.report.rater_words import chance, counted, happened, sentence, share, training
 
 Record = Mapping[str, Any]
 
@@ -96,15 +96,13 @@ def _happened(number: int, story: Record) -> Iterable[str]:
 
 
 def _notes(story: Record) -> Iterable[str]:
-    """What the pool's verdict says beside; what a person should look at is among it, marked."""
+    """What the pool's verdict says beside; what a person should look at stands first, marked."""
     pool = story["pool"]
-    if not pool["notes"]:
-        return
-    yield "<h2>What else there is to know</h2><ul>"
-    for note in pool["notes"]:
-        text = escape(note)
-        yield f"<li>{f'<b>{text}</b>' if note in pool['warnings'] else text}</li>"
-    yield "</ul>"
+    said = [f"<b>{escape(warning)}</b>" for warning in pool["warnings"]]
+    said += map(escape, pool["notes"])
+    if said:
+        lines = "".join(f"<li>{text}</li>" for text in said)
+        yield f"<h2>What else there is to know</h2><ul>{lines}</ul>"
 
 
 def _people(story: Record) -> Iterable[str]:
@@ -164,7 +162,7 @@ def _began(key: str, story: Record) -> str:
     day = f", about {begin['date']}" if begin["date"] else ""
     return (
         f"Followed vote by vote, the change likely began in round {begin['round']}{day}, and was "
-        f"clear {one['alarm']['vote'] - begin['vote'] + 1:,} votes later."
+        f"clear {counted(one['alarm']['vote'] - begin['vote'], 'vote')} later."
     )
 
 

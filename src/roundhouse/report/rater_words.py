@@ -35,8 +35,7 @@ def happened(number: int, story: Record) -> list[str]:
     )
     present = sum(one["last"] == newest for one in story["raters"])
     when = "this round" if newest == number else f"round {newest}, the last one with votes"
-    voters = "rater" if present == 1 else "raters"
-    said.append(f"In {when}, {present:,} {voters} gave {votes:,} votes.")
+    said.append(f"In {when}, {counted(present, 'rater')} gave {counted(votes, 'vote')}.")
     said += _agree(story)
     said.append(_states(story))
     low = sum(
@@ -141,6 +140,15 @@ def training(one: Record, weighting: str) -> str:
     )
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "vote"), counted(1200, "vote")
+    ('1 vote', '1,200 votes')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def share(value: float) -> str:
     """A share as people write it.
 
@@ -195,6 +203,6 @@ def _moved(story: Record) -> list[str]:
     return [
         f"Most is lost by weighting for {name}: {share(least['votes'])} of all votes, "
         f"{share(least['weight'])} of the weight{now}. Over all rounds no region may lose more "
-        f"than {share(story['max_region_loss'])} of its share, but for what the limit on any one "
-        f"rater's share takes."
+        f"than {share(story['max_region_loss'])} of its share by these weights; the cap on one "
+        "rater's share comes last, and may take more."
     ]
