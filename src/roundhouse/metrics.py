@@ -5,18 +5,28 @@ ends of intervals stand before that: `STAGE/WHAT_low/domain/DOMAIN`. What only t
 begins with `simulation/`.
 """
 
+import hashlib
 import re
 
+#: Signs of a domain's part at most, and of its digest.
+_LENGTH, _DIGEST = 60, 6
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 def domain_part(domain: str) -> str:
     """A domain as part of a figure's name: what feedback says goes into URLs and tables here.
 
-    >>> domain_part("law & order/EU")
-    'law-order-EU'
+    A name that has to be changed gets the beginning of its SHA-256, so that no two share a figure,
+    and none loses its own where another comes in.
+
+    >>> domain_part("legal"), domain_part("law & order/EU"), domain_part("")
+    ('legal', 'law-order-EU-f2d36b', 'none')
     """
-    return _NOT_IN_NAMES.sub("-", domain).strip("-.")[:60] or "none"
+    plain = _NOT_IN_NAMES.sub("-", domain).strip("-.")[:_LENGTH]
+    if plain == domain:
+        return plain or "none"
+    digest = hashlib.sha256(domain.encode()).hexdigest()[:_DIGEST]
+    return f"{plain[: _LENGTH - _DIGEST - 1] or 'none'}-{digest}"
 
 
 def of_a_part(name: str) -> bool:

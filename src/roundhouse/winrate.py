@@ -17,7 +17,7 @@ from roundhouse.learn.accuracy import Interval, mean_by_group
 Floats = NDArray[np.float64]
 
 #: Where prompts of domains too small to be judged by themselves are counted. No domain's name can
-#: be this one: `metrics.domain_part` takes such a mark off its end.
+#: be this one: `metrics.domain_part` leaves no such mark at its end.
 OTHER = "other-"
 
 #: Precision of the prior on the coefficient of length: a normal of standard deviation 3.

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from roundhouse.feedback import KEY, rater_key, rater_keys
+from roundhouse.metrics import domain_part
 from roundhouse.raters import agreement, confusion, cusum, story, table
 from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.alarm import PoolVerdict
@@ -191,6 +192,20 @@ def test_many_domains_are_told_of_the_largest_ones(
     parts = story.tell(votes, [], POOL, UNKNOWN, SETTINGS, 1, SALT).story["agreement"]["domain"]
     assert len(parts) == story.MOST_PARTS
     assert "largest" in [one["name"] for one in parts]
+
+
+def test_domains_and_regions_of_like_names_have_figures_of_their_own(
+    flipped: pd.DataFrame,
+) -> None:
+    names = np.where(flipped["item"] % 2 == 0, "R & D", "R-D")
+    votes = flipped.assign(domain=names, region=names)
+    found = story.tell(votes, [], POOL, UNKNOWN, SETTINGS, 1, SALT).figures
+    for axis in ("domain", "region"):
+        for name in ("R & D", "R-D"):
+            inside = table.latest(votes[votes[axis] == name])
+            share = agreement.agreement(agreement.from_table(inside, table.LABELS))
+            figure = f"raters/agreement/{axis}/{domain_part(name)}"
+            assert found[figure] == pytest.approx(share)
 
 
 def test_keys_tell_all_raters_apart() -> None:
