@@ -22,8 +22,8 @@ def world(
     return sparse.csr_array(x), np.where(wrong, 1 - p, p), partition
 
 
-def use(turned: float, newest: int = 400, together: int = 3) -> list[fading.Use]:
-    x, p, partition = world(turned, newest)
+def use(turned: float, newest: int = 400, together: int = 3, seed: int = 1) -> list[fading.Use]:
+    x, p, partition = world(turned, newest, seed)
     votes, fold = np.full(len(p), together), np.arange(len(p)) % 5
     return fading.usefulness(x, p, np.ones(len(p)), partition, votes, fold)
 
@@ -41,7 +41,20 @@ def test_an_old_round_of_the_same_taste_stays() -> None:
     assert found.factor == 1.0
 
 
+def test_a_noisy_round_fades_where_accuracy_cannot_tell() -> None:
+    (found,) = use(turned=0.45, seed=4)
+    assert found.gain.low < 0 < found.gain.high
+    assert found.likelihood.high < 0
+    assert found.factor == fading.FADED
+
+
+def test_a_round_that_only_makes_the_model_less_sure_stays() -> None:
+    (found,) = use(turned=0.3)
+    assert found.gain.value > 0
+    assert found.factor == 1.0
+
+
 def test_where_the_newest_cannot_tell_nothing_is_said() -> None:
     for found in (use(turned=0.8, newest=fading.LEAST - 1), use(turned=0.8, together=1)):
-        assert not found[0].gain.known
+        assert not found[0].gain.known and not found[0].likelihood.known
         assert found[0].factor == 1.0

@@ -4,9 +4,11 @@
     pairs = fading.faded(pairs, uses)
 
 For each earlier round the small text model (`opinion`) is fitted with and without the round's
-pairs, and both are asked about the newest round's items. Accuracy is over items that several people
-voted on, whose label is known best, and which no fold's model has seen. A round's pairs fade only
-where the model is better off without them.
+pairs, and both are asked about the newest round's items: those that several people voted on, whose
+label is known best, and which no fold's model has seen. A round's pairs fade only where the model
+is better off without them, by the log-likelihood of the newest labels: accuracy moves too little to
+tell (`benchmarks/raters/fading.py`). Each model's scores are scaled first to fit best, since noisy
+pairs make scores small, and small scores in the right order do no harm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.optimize import minimize_scalar
 
 from roundhouse.raters import opinion
 from roundhouse.raters.agreement import UNKNOWN, Estimate, interval
@@ -28,6 +31,8 @@ LEAST, FADED = 100, 0.5
 #: Most pairs looked at, of them most of the newest that are asked about, and most earlier rounds
 #: (the newest ones): about ten seconds of one core at most.
 MOST, MOST_ASKED, MOST_ROUNDS = 8000, 2000, 8
+#: Scores are scaled by so much at most.
+WIDEST = 20.0
 
 
 class Use(NamedTuple):
@@ -37,21 +42,23 @@ class Use(NamedTuple):
         round: its number.
         pairs: how many it has.
         gain: accuracy on the newest items with them less without, with its interval.
-        factor: on their weight: 1, or `FADED` where the whole interval lies below 0.
+        likelihood: the same of the mean log-likelihood of their labels, in nats.
+        factor: on their weight: 1, or `FADED` where the interval of the likelihood lies below 0.
     """
 
     round: int
     pairs: int
     gain: Estimate
+    likelihood: Estimate
     factor: float
 
     def as_json(self) -> dict[str, Any]:
         """The entry of rounds.json; a gain that is not known is null."""
-        value, low, high = self.gain if self.gain.known else (None, None, None)
-        return {
-            "round": self.round, "pairs": self.pairs, "gain": value, "gain_low": low,
-            "gain_high": high, "factor": self.factor,
-        }  # fmt: skip
+        found: dict[str, Any] = {"round": self.round, "pairs": self.pairs}
+        for name, each in (("gain", self.gain), ("likelihood", self.likelihood)):
+            value, low, high = each if each.known else (None, None, None)
+            found |= {name: value, f"{name}_low": low, f"{name}_high": high}
+        return found | {"factor": self.factor}
 
 
 def of_pairs(lines: Sequence[Mapping[str, Any]], seed: int, draws: int = 1000) -> list[Use]:
@@ -122,17 +129,21 @@ def usefulness(
     newest = partition.max()
     asked = np.flatnonzero((partition == newest) & (votes > 1) & (p != 0.5))
     enough = len(asked) >= LEAST
-    every = _right(features, p, weight, fold, asked) if enough else np.zeros(0)
+    every = _scores(features, p, weight, fold, asked) if enough else np.zeros(0)
     earlier, uses = np.unique(partition[partition < newest]), []
     tried = earlier if most is None else earlier[-most:]
     for number in earlier:
-        gain = UNKNOWN
+        gain = likelihood = UNKNOWN
         if enough and number in tried:
-            without = _right(features, p, np.where(partition == number, 0.0, weight), fold, asked)
-            gain = _mean(every - without, draws, confidence, seed)
-        harmful = gain.known and gain.high < 0
-        size = int((partition == number).sum())
-        uses.append(Use(int(number), size, gain, FADED if harmful else 1.0))
+            left = np.where(partition == number, 0.0, weight)
+            without = _scores(features, p, left, fold, asked)
+            gain, likelihood = (
+                _mean(good(every, p[asked]) - good(without, p[asked]), draws, confidence, seed)
+                for good in (_right, _likelihood)
+            )
+        harmful = likelihood.known and likelihood.high < 0
+        size, factor = int((partition == number).sum()), FADED if harmful else 1.0
+        uses.append(Use(int(number), size, gain, likelihood, factor))
     return uses
 
 
@@ -146,18 +157,34 @@ def _looked_at(asked: NDArray[np.bool_], seed: int) -> Ints:
     return np.sort(np.concatenate([kept, others]))
 
 
-def _right(
+def _scores(
     features: sparse.csr_array, p: Floats, weight: Floats, fold: Ints, asked: Ints
 ) -> Floats:
-    """[asked] 1 where the model of the other folds names the answer that people prefer."""
-    right = np.zeros(len(asked))
+    """[asked] log-odds that the first answer is better, by the model of the other folds."""
+    scores = np.zeros(len(asked))
     for number in np.unique(fold[asked]):
         rest, here = fold != number, fold[asked] == number
         if weight[rest].sum() > 0:
             model = opinion.fit(features[rest], p[rest], weight[rest])
-            said = model.score(features[asked[here]])
-            right[here] = (said > 0) == (p[asked[here]] > 0.5)
-    return right
+            scores[here] = model.score(features[asked[here]])
+    return scores
+
+
+def _right(score: Floats, p: Floats) -> Floats:
+    """[asked] 1 where the score names the answer that people prefer."""
+    return np.asarray(np.sign(score) == np.sign(p - 0.5), np.float64)
+
+
+def _likelihood(score: Floats, p: Floats) -> Floats:
+    """[asked] log-likelihood of the soft label, nats, at the scale of the scores that fits best."""
+
+    def at(scale: float) -> Floats:
+        said = scale * score
+        found: Floats = -p * np.logaddexp(0.0, -said) - (1 - p) * np.logaddexp(0.0, said)
+        return found
+
+    best = minimize_scalar(lambda scale: -at(scale).mean(), bounds=(0.0, WIDEST), method="bounded")
+    return at(float(best.x))
 
 
 def _mean(values: Floats, draws: int, confidence: float, seed: int) -> Estimate:
