@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import team as simulated
-from effect import interval
+from case import interval
 from scipy import sparse
 from team import RATERS, SPLIT, Pair, Plan, Row
 

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import team as simulated
+from case import interval
 from numpy.typing import NDArray
-from scipy import stats
 from team import RATERS, SPLIT, Fault, Held, Pair, Plan
 
 from roundhouse.raters import aggregate, fading, opinion, worth
@@ -208,15 +208,6 @@ def summary(found: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
         who: interval(np.array([one["flagged"][who] for one in found])) for who in ("bad", "honest")
     }
     return table
-
-
-def interval(value: Floats) -> tuple[float, float, float]:
-    """Mean over seeds with its 95 % interval (t)."""
-    mean = float(value.mean())
-    if len(value) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf(0.975, len(value) - 1) * value.std(ddof=1) / np.sqrt(len(value)))
-    return mean, mean - half, mean + half
 
 
 def _won(gain: Floats, oracle: Floats, seed: int) -> tuple[float, float, float]:
