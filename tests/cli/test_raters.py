@@ -47,6 +47,8 @@ def test_before_the_first_round_it_says_so_and_takes_a_word(
     assert roundhouse(root, "raters", "set", "r1", "ok").returncode == 2
     done = roundhouse(root, "raters", "set", "r1", "suspended", "--why", "asked to", "--json")
     assert json.loads(done.stdout) == {"rater": "r1", "state": "suspended", "known": True}
+    done = roundhouse(root, "raters", "set", "r1", "auto", "--why", "a slip")
+    assert done.stdout.startswith("the tests decide on r1 again from the next round on")
     done = roundhouse(root, "raters", "set", "r11", "suspended", "--why", "asked to")
     assert "the ledger has no row of r11 yet: is the name right?" in done.stdout
 

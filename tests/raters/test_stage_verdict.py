@@ -190,6 +190,11 @@ def test_a_missing_region_and_a_taste_of_its_own_are_named(run: Run) -> None:
     same = run.with_settings(population={"a": 0.5, "b": 0.5})(draw(pool, 1, 8).votes)
     assert same.verdict["warnings"] == []
     assert not any("Region" in note for note in same.verdict["notes"])
+    # It is the raters of the newest round who stand for it.
+    two = draw(pool._replace(votes=60), 2, 8).votes
+    left = two[(two["round"] == 1) | (two["rater"].isin([f"r{k:03d}" for k in range(0, 16, 2)]))]
+    told = run.with_settings(population={"a": 0.5, "b": 0.5})(left)
+    assert [one[:29] for one in told.verdict["warnings"]] == ["Region b is missing: none of 8"[:29]]
 
 
 def test_newcomers_who_still_learn_are_told_of(run: Run) -> None:

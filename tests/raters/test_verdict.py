@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from roundhouse.errors import DataError
+from roundhouse.feedback import rater_keys
 from roundhouse.raters import table, verdict
+from roundhouse.raters.notes import shielded
 from roundhouse.raters.verdict import RaterVerdict
 from roundhouse.settings import RaterSettings
 from roundhouse.simulate import votes as simulated
@@ -48,7 +50,7 @@ def test_an_honest_team_stays_ok(simulate: Simulate, rater_settings: RaterSettin
 def test_no_weight_falls_below_the_floor(simulate: Simulate, rater_settings: RaterSettings) -> None:
     skill = np.array([0.56, *[0.9] * 9])
     settings = rater_settings.model_copy(update={"min_weight": 0.3})
-    found = judged(simulate(400, 3, skill, 4).votes, settings, {"r0000": {"state": "ok"}})
+    found = judged(simulate(400, 3, skill, 4).votes, settings, {"r0000": {"state": "watch"}})
     assert found["r0000"].newest.weight == pytest.approx(0.3)
     assert found["r0001"].newest.weight > 0.6
 
@@ -206,7 +208,14 @@ def test_a_persons_word_stands(simulate: Simulate, rater_settings: RaterSettings
         "gone": {"state": "ok", "why": ""},
     }
     found = judged(votes, rater_settings, word)
-    assert found["r0000"].state == "ok" and found["r0000"].newest.weight > 0
+    assert found["r0000"].state == "ok" and found["r0000"].newest.tested == "suspended"
+    # Who is said to be ok weighs no less than the pool; it is not what was found of them.
+    assert found["r0000"].newest.weight > 0.6 and found["r0000"].newest.accuracy.value < 0.6
+    assert found["r0002"].newest.tested is None
+    assert shielded(list(found.values()), "salt") == [
+        f"Rater {rater_keys(found, 'salt')['r0000']} stands at ok by a person's word; by the tests "
+        "they would be suspended in round 0."
+    ]
     assert (
         found["r0000"].newest.evidence[-1] == "set to ok by a person (was suspended): spoke to them"
     )

@@ -7,6 +7,7 @@ import pytest
 
 from roundhouse import jsonl
 from roundhouse.errors import DataError
+from roundhouse.feedback import rater_key
 from roundhouse.rounds import inputs, snapshot, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import dvc
@@ -36,6 +37,14 @@ def test_it_is_taken_anew_while_nothing_was_frozen(second: Round) -> None:
         "0002.jsonl": 2,
     }
     assert snapshot.take_snapshot(second) == frozen
+
+
+def test_the_last_word_on_a_rater_stands_until_it_is_taken_back(second: Round) -> None:
+    for rater, state in (("r1", "watch"), ("r2", "suspended"), ("r1", "ok"), ("r2", inputs.AUTO)):
+        second.ledger.add_override(None, rater, state, "because", kind="rater")
+    states = snapshot.take_snapshot(second).rater_states
+    key = rater_key("r1", second.settings.split.salt)
+    assert {name: word["state"] for name, word in states.items()} == {key: "ok"}
 
 
 def test_what_was_frozen_stays_though_the_clone_is_lost(second: Round) -> None:

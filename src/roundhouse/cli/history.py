@@ -13,6 +13,7 @@ from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import audit, release
 from roundhouse.rounds.git import round_tags
+from roundhouse.rounds.inputs import AUTO
 from roundhouse.rounds.shelf import Shelf
 from roundhouse.storage import writing
 
@@ -40,14 +41,19 @@ def _set_rater(options: argparse.Namespace, places: Locations, ledger: Ledger) -
     from roundhouse.raters.verdict import FACTOR  # noqa: PLC0415 - pandas, only here
 
     _, rater, state = options.set
-    if state not in FACTOR:
-        raise UsageError(f"{state}: no such state; states are {', '.join(FACTOR)}")
+    if state not in (*FACTOR, AUTO):
+        raise UsageError(
+            f"{state}: no such state; states are {', '.join(FACTOR)}, and {AUTO}, with which the "
+            "tests decide again"
+        )
     known = _has_rows(ledger, rater)
     if not known and (numbers := round_tags(places.root)):
         rater = audit.named(Shelf(places), tag_name(numbers[-1]), rater)
         known = _has_rows(ledger, rater)
     ledger.add_override(None, rater, state, options.why.strip(), kind="rater")
-    text = f"{rater} is {state} from the next round on"
+    text = f"{rater} is {state} from the next round on, their votes of earlier rounds included"
+    if state == AUTO:
+        text = f"the tests decide on {rater} again from the next round on"
     if not known:
         text += f"; the ledger has no row of {rater} yet: is the name right?"
     show(options, {"rater": rater, "state": state, "known": known}, text)

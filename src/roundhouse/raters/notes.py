@@ -6,11 +6,12 @@ figures.json as well. Nothing here changes a state or a weight.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from roundhouse.feedback import rater_keys
 from roundhouse.raters import guidelines, onboarding, regions
 from roundhouse.raters.agreement import Estimate
 from roundhouse.raters.alarm import AGAIN
@@ -18,6 +19,7 @@ from roundhouse.raters.guidelines import GuidelineChange
 from roundhouse.raters.onboarding import Onboarding
 from roundhouse.raters.regions import STEP_P, RegionShare, RegionTaste
 from roundhouse.raters.table import TIE
+from roundhouse.raters.verdict import FACTOR, RaterVerdict
 from roundhouse.settings import RaterSettings
 
 #: What is asked for where something is missing: check items a rater, and the share of items that
@@ -49,7 +51,9 @@ def notes(
     warned: list[str] = []
     said: list[str] = []
     if settings.population:
-        stated = {rater: region for rater, region in home.items() if region}
+        newest = votes["round"].max() if len(votes) else None
+        present = votes.loc[votes["round"] == newest, "rater"].unique() if len(votes) else home
+        stated = {rater: home[rater] for rater in present if home.get(rater)}
         shares = regions.missing(stated, settings.population, sure)
         warned = [_short(one, len(stated)) for one in shares if one.state != "ok"]
     figures: dict[str, float] = {}
@@ -66,6 +70,19 @@ def notes(
         if curve.steps:
             figures |= _figures("raters/onboarding_gap", curve.steps[0].gap)
     return Notes([*said, *unknown(votes)], warned, figures)
+
+
+def shielded(verdicts: Sequence[RaterVerdict], salt: str) -> list[str]:
+    """Raters whom a person's word leaves more weight than the tests of the newest round would."""
+    named = rater_keys((one.rater for one in verdicts), salt)
+    newest = max((one.newest.round for one in verdicts), default=0)
+    return [
+        f"Rater {named[one.rater]} stands at {now.state} by a person's word; by the tests they "
+        f"would be {now.tested} in round {newest}."
+        for one in verdicts
+        for now in (one.newest,)
+        if now.round == newest and now.tested and FACTOR[now.tested] < now.factor
+    ]
 
 
 def unknown(votes: pd.DataFrame) -> list[str]:

@@ -15,7 +15,7 @@ from roundhouse.metrics import domain_part
 from roundhouse.raters import aggregate, agreement, effect, story
 from roundhouse.raters.agreement import Estimate
 from roundhouse.raters.alarm import compare, counts, judge_pool
-from roundhouse.raters.notes import notes
+from roundhouse.raters.notes import notes, shielded
 from roundhouse.raters.table import (
     CHOSEN,
     TIE,
@@ -69,8 +69,9 @@ def run(
     compared = ratings.votes[ratings.votes["kind"] == "comparison"]
     since = compare(compared, settings, seed)
     told = notes(chosen, regions, settings, seed)
+    warned = [*told.warned, *shielded(verdicts, split.salt)]
     pool = judge_pool(since, settings, inputs.get("accepted") or ())
-    pool = pool._replace(notes=[*pool.notes, *told.said], warnings=told.warned)
+    pool = pool._replace(notes=[*pool.notes, *told.said], warnings=warned)
     seen = story.tell(chosen, verdicts, pool, since.alpha, settings, seed, split.salt)
     figures = _agreement_figures(compared, settings, seed)
     figures |= _named("raters/alpha_change", since.alpha)

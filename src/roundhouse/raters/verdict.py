@@ -10,8 +10,9 @@
 
 State and weight hold for a rater *in a round*: votes from before a change keep theirs. Where a
 watched rater's sum over votes shows that they changed within the round, the votes before that are
-weighted as if ok. A person's override wins over all of them, in every round. About two honest
-raters in a hundred are watched in a round by chance (benchmarks/raters/verdicts.py).
+weighted as if ok. A person's override wins over all of them, in every round; who is said to be ok
+weighs no less than the pool. About two honest raters in a hundred are watched in a round by chance
+(benchmarks/raters/verdicts.py).
 """
 
 import math
@@ -49,7 +50,8 @@ class Epoch(NamedTuple):
     that comes from the state, which acts on demonstrations too; first, last: times of their first
     and last vote in it, NaN where unknown; changed: time of the first vote after a change within
     the round, else NaN; before, weight_before: how many votes came before it, and their weight;
-    followed: the sum over their votes in it that the state was found with, None without one.
+    followed: the sum over their votes in it that the state was found with, None without one;
+    tested: the state that the tests found, where a person's word stands in its place, else None.
     """
 
     round: int
@@ -66,6 +68,7 @@ class Epoch(NamedTuple):
     before: int = 0
     weight_before: float = math.nan
     followed: Followed | None = None
+    tested: State | None = None
 
     @property
     def total(self) -> float:
@@ -220,17 +223,23 @@ class _Judge(NamedTuple):
         if not overlap:
             words = [*words, "no vote overlaps with another rater's: the pool's accuracy is used"]
         factor = FACTOR[state] if self.settings.weighting == "reliability" else 1.0
+        tested = None
         if rater in self.overrides:
+            tested = state
             state, words = _overridden(rater, state, words, self.overrides[rater])
             factor, changed = FACTOR[state], math.nan
-        believed = self.known.pool if state == "minority" else accuracy
-        weight, early = (_weight(believed, each, self.settings) for each in (factor, 1.0))
+        if state == "minority":
+            accuracy = self.known.pool
+        elif tested and state == "ok":
+            accuracy = max(accuracy, self.known.pool)
+        weight, early = (_weight(accuracy, each, self.settings) for each in (factor, 1.0))
         told = at[np.isfinite(at)]
         span_of_time = (float(told.min()), float(told.max())) if len(told) else (math.nan, math.nan)
         before = int((at < changed).sum())
         return Epoch(
             number, len(at), overlap, span, weight, factor, state, words, *span_of_time,
             changed if before else math.nan, before, early if before else math.nan, followed,
+            tested,
         )  # fmt: skip
 
 

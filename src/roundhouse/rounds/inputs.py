@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from roundhouse import jsonl
 
 FILE = "inputs.json"
+#: The word on a rater that takes earlier ones back: the tests decide again.
+AUTO = "auto"
 
 
 class _Frozen(BaseModel):
@@ -68,7 +70,7 @@ class Inputs(_Frozen):
     accepted: tuple[str, ...]
     """Checks that a person accepted for this round."""
     rater_states: dict[str, dict[str, str]]
-    """A person's word on raters: rater to state and why."""
+    """A person's word on raters, where one stands: rater's key to state and why."""
     partitions: dict[str, Partition]
     """File name to record, for every file of data/feedback."""
 

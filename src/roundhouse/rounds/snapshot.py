@@ -20,7 +20,7 @@ from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.earlier import earlier_reward, fetch_earlier
 from roundhouse.rounds.forget import expire
 from roundhouse.rounds.git import git
-from roundhouse.rounds.inputs import Inputs, Partition
+from roundhouse.rounds.inputs import AUTO, Inputs, Partition
 from roundhouse.rounds.workspace import DATA_POINTER
 
 FEEDBACK = Path("data") / "feedback"
@@ -81,20 +81,26 @@ def _freeze(this: Round) -> Inputs:
         base=_base_hash(this),
         seed=this.settings.seed,
         accepted=tuple(check for check, _ in this.accept),
-        rater_states={
-            # The reason is somebody's words: it stays in the ledger.
-            # And so does the name: inputs.json is committed, and git forgets nothing.
-            rater_key(word.subject, this.settings.split.salt): {
-                "state": word.state,
-                "why": f"a person's word of {word.at}",
-            }
-            for word in this.ledger.overrides(kind="rater")
-        },
+        rater_states=_words(this),
         partitions=partitions,
     )
     text = frozen.model_dump_json()
     this.ledger.record_round(this.number, inputs=text, watermark=watermark)
     return frozen
+
+
+def _words(this: Round) -> dict[str, dict[str, str]]:
+    """The last word of people on each rater, by key, where it stands."""
+    said = {
+        # The reason is somebody's words: it stays in the ledger.
+        # And so does the name: inputs.json is committed, and git forgets nothing.
+        rater_key(word.subject, this.settings.split.salt): {
+            "state": word.state,
+            "why": f"a person's word of {word.at}",
+        }
+        for word in this.ledger.overrides(kind="rater")
+    }
+    return {key: word for key, word in said.items() if word["state"] != AUTO}
 
 
 def _make_data(this: Round, watermark: int) -> dict[str, Partition]:
