@@ -141,7 +141,7 @@ class Team:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         return str(self.ask(f"/deployments/{deployment}/create_flow_run", body)["id"])
 
-    def finished(self, run: str, seconds: float = 400.0) -> dict[str, Any]:
+    def finished(self, run: str, seconds: float = 900.0) -> dict[str, Any]:
         """The state in which a run ended."""
         state: dict[str, Any] = {}
 
