@@ -1,6 +1,7 @@
 """JSON Lines and JSON in and out, always UTF-8, keys sorted, so that equal data are equal bytes."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,16 @@ def dumps(value: Any) -> str:
     return json.dumps(
         value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
     )
+
+
+def number(value: float) -> float | None:
+    """A number for a file: as many digits as do not hang on the order of sums, which the number of
+    threads decides; null where it is not known.
+
+    >>> number(0.02411626894377), number(math.nan)
+    (0.0241163, None)
+    """
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

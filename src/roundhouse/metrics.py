@@ -10,6 +10,8 @@ import re
 
 #: Signs of a domain's part at most, and of its digest.
 _LENGTH, _DIGEST = 60, 6
+#: Part of what has no domain.
+_NONE = "none"
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
@@ -23,10 +25,12 @@ def domain_part(domain: str) -> str:
     ('legal', 'law-order-EU-f2d36b', 'none')
     """
     plain = _NOT_IN_NAMES.sub("-", domain).strip("-.")[:_LENGTH]
-    if plain == domain:
-        return plain or "none"
+    if not domain:
+        return _NONE
+    if plain == domain != _NONE:
+        return plain
     digest = hashlib.sha256(domain.encode()).hexdigest()[:_DIGEST]
-    return f"{plain[: _LENGTH - _DIGEST - 1] or 'none'}-{digest}"
+    return f"{plain[: _LENGTH - _DIGEST - 1] or _NONE}-{digest}"
 
 
 def of_a_part(name: str) -> bool:

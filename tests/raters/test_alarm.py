@@ -91,6 +91,9 @@ def test_a_guideline_is_new_where_nearly_all_changed_to_it(rater_settings: Rater
     for new, version in ((late, "v2"), (few, "")):
         guided = votes.assign(guideline=new.map({True: "v2", False: "v1"}))
         assert alarm.compare(guided, rater_settings, 1).guideline == version
+    # Stragglers who vote by the old one after the first did by the new one.
+    straggling = np.where(late & (np.arange(len(votes)) % 25 > 0), "v2", "v1")
+    assert alarm.compare(votes.assign(guideline=straggling), rater_settings, 1).guideline == "v2"
     for then, now in (("v1", ""), ("", "v1"), ("", "")):
         stated = votes.assign(guideline=np.where(late, now, then))
         assert alarm.compare(stated, rater_settings, 1).guideline == ""

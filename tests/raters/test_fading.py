@@ -24,8 +24,8 @@ def world(
 
 def use(turned: float, newest: int = 400, together: int = 3, seed: int = 1) -> list[fading.Use]:
     x, p, partition = world(turned, newest, seed)
-    votes, fold = np.full(len(p), together), np.arange(len(p)) % 5
-    return fading.usefulness(x, p, np.ones(len(p)), partition, votes, fold)
+    votes, prompt = np.full(len(p), together), np.arange(len(p))
+    return fading.usefulness(x, p, np.ones(len(p)), partition, votes, prompt)
 
 
 def test_a_round_that_contradicts_the_newest_fades() -> None:
@@ -52,6 +52,29 @@ def test_a_round_that_only_makes_the_model_less_sure_stays() -> None:
     (found,) = use(turned=0.3)
     assert found.gain.value > 0
     assert found.factor == 1.0
+
+
+def test_pairs_of_one_prompt_hang_together() -> None:
+    """The same answers four times under one prompt are no more than once."""
+    x, p, partition = world(0.5, 1200)
+    again = np.concatenate([np.arange(1500), 1500 + np.repeat(np.arange(300), 4)])
+    x, p = x[again], p[again]
+    wide, narrow = (
+        fading.usefulness(x, p, np.ones(len(p)), partition, np.full(len(p), 3), prompt)[0].gain
+        for prompt in (again, np.arange(len(p)))
+    )
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    few = np.where(partition == 2, again % (fading.LEAST - 1), again)
+    (found,) = fading.usefulness(x, p, np.ones(len(p)), partition, np.full(len(p), 3), few)
+    assert not found.gain.known
+
+
+def test_what_is_written_does_not_hang_on_the_order_of_sums() -> None:
+    (found,) = use(turned=0.8)
+    other = found._replace(
+        likelihood=found.likelihood._replace(value=found.likelihood.value + 1e-14)
+    )
+    assert other.likelihood != found.likelihood and other.as_json() == found.as_json()
 
 
 def test_where_the_newest_cannot_tell_nothing_is_said() -> None:

@@ -111,6 +111,8 @@ def weighed(
     part = votes["weight"].to_numpy(float)
     if settings.weighting == "reliability":
         part = part / np.sqrt(np.bincount(votes["item"])[votes["item"]])
+    elif settings.weighting == "majority":
+        part = part / np.bincount(votes["item"], part)[votes["item"]]
     most = 1.0 if settings.weighting == "majority" else settings.max_rater_share
     found = capped(votes, part, side, most)
     counted = votes.assign(

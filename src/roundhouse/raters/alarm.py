@@ -90,7 +90,7 @@ def compare(votes: pd.DataFrame, settings: RaterSettings, seed: int) -> Compared
     before, now = (votes[votes["round"] == number] for number in rounds[-2:])
     draws, sure = settings.bootstrap_draws, settings.confidence
     alpha = alpha_change(counts(now), counts(before), draws, sure, seed)
-    guideline = _new_guideline(now, before)
+    guideline = _new_guideline(now, votes[votes["round"] < rounds[-1]])
     if not guideline:
         # Easy items that come back move with the raters as anchors do, and hardly by chance. But
         # they were chosen for being easy under the old guideline.
@@ -190,13 +190,14 @@ def _untold(found: Compared) -> str:
     return text
 
 
-def _new_guideline(now: pd.DataFrame, before: pd.DataFrame) -> str:
+def _new_guideline(now: pd.DataFrame, earlier: pd.DataFrame) -> str:
     """The version that (nearly) all votes now state and none before, where some was stated before:
     a first mention, or one that is dropped, says nothing of what raters were told."""
-    newest, known = guidelines.versions(now)[-1:], set(guidelines.versions(before))
-    if not newest or not known or newest[0] in known:
-        return ""
-    return newest[0] if (now["guideline"] == newest[0]).mean() >= MOST else ""
+    known = set(guidelines.versions(earlier))
+    shares = now["guideline"].value_counts(normalize=True)
+    version, share = str(shares.index[0]), float(shares.iloc[0])
+    is_new = bool(version and known) and version not in known
+    return version if is_new and share >= MOST else ""
 
 
 def _right(votes: pd.DataFrame) -> float:

@@ -1,4 +1,4 @@
-"""Does old feedback still help? By what it does to accuracy on the newest, not by its age.
+"""Does old feedback still help? By what it does to the newest labels, not by its age.
 
     uses = fading.of_pairs(pairs, seed=17)       # lines of pairs.jsonl
     pairs = fading.faded(pairs, uses)
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
+from roundhouse import jsonl
 from roundhouse.raters import opinion
 from roundhouse.raters.agreement import UNKNOWN, Estimate, interval
 from roundhouse.raters.table import Item
@@ -56,7 +57,7 @@ class Use(NamedTuple):
         """The entry of rounds.json; a gain that is not known is null."""
         found: dict[str, Any] = {"round": self.round, "pairs": self.pairs}
         for name, each in (("gain", self.gain), ("likelihood", self.likelihood)):
-            value, low, high = each if each.known else (None, None, None)
+            value, low, high = map(jsonl.number, each)
             found |= {name: value, f"{name}_low": low, f"{name}_high": high}
         return found | {"factor": self.factor}
 
@@ -84,7 +85,7 @@ def of_pairs(lines: Sequence[Mapping[str, Any]], seed: int, draws: int = 1000) -
     weight = np.array([train[k]["weight"] for k in shown], dtype=np.float64)
     found = usefulness(
         opinion.features(items), p[shown], weight, partition[shown], votes[shown],
-        opinion.folds(items), draws, seed=seed, most=MOST_ROUNDS,
+        opinion.prompts(items), draws, seed=seed, most=MOST_ROUNDS,
     )  # fmt: skip
     size = dict(zip(*np.unique(partition, return_counts=True), strict=True))
     return [use._replace(pairs=int(size[use.round])) for use in found]
@@ -108,7 +109,7 @@ def usefulness(
     weight: Floats,
     partition: Ints,
     votes: Ints,
-    fold: Ints,
+    prompt: Ints,
     draws: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -122,13 +123,14 @@ def usefulness(
         weight: [pairs] in training.
         partition: [pairs] the round that each came in.
         votes: [pairs] how many people voted on it.
-        fold: [pairs] of `opinion.folds`.
-        draws, confidence, seed: of the bootstrap over the newest items.
+        prompt: [pairs] number of each one's prompt (`opinion.prompts`).
+        draws, confidence, seed: of the bootstrap over the prompts of the newest items.
         most: earlier rounds that are tried, the newest ones; the others keep their weight.
     """
     newest = partition.max()
     asked = np.flatnonzero((partition == newest) & (votes > 1) & (p != 0.5))
-    enough = len(asked) >= LEAST
+    drawn_by, fold = np.unique(prompt[asked], return_inverse=True)[1], prompt % opinion.FOLDS
+    enough = len(np.unique(drawn_by)) >= LEAST
     every = _scores(features, p, weight, fold, asked) if enough else np.zeros(0)
     earlier, uses = np.unique(partition[partition < newest]), []
     tried = earlier if most is None else earlier[-most:]
@@ -138,7 +140,13 @@ def usefulness(
             left = np.where(partition == number, 0.0, weight)
             without = _scores(features, p, left, fold, asked)
             gain, likelihood = (
-                _mean(good(every, p[asked]) - good(without, p[asked]), draws, confidence, seed)
+                _mean(
+                    good(every, p[asked]) - good(without, p[asked]),
+                    drawn_by,
+                    draws,
+                    confidence,
+                    seed,
+                )
                 for good in (_right, _likelihood)
             )
         harmful = likelihood.known and likelihood.high < 0
@@ -187,9 +195,10 @@ def _likelihood(score: Floats, p: Floats) -> Floats:
     return at(float(best.x))
 
 
-def _mean(values: Floats, draws: int, confidence: float, seed: int) -> Estimate:
-    """The mean with the percentile interval of a bootstrap."""
+def _mean(values: Floats, group: Ints, draws: int, confidence: float, seed: int) -> Estimate:
+    """The mean with the percentile interval of a bootstrap over groups: pairs of one prompt hang
+    together."""
+    sums, sizes = np.bincount(group, values), np.bincount(group)
     rng = np.random.default_rng(seed)
-    levels, counts = np.unique(values, return_counts=True)
-    drawn = rng.multinomial(len(values), counts / len(values), size=draws) @ levels
-    return interval(float(values.mean()), drawn / len(values), confidence)
+    times = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
+    return interval(float(values.mean()), (times @ sums) / (times @ sizes), confidence)

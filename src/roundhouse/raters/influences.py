@@ -8,7 +8,6 @@ texts nothing but single words is kept, and no number long enough to be a teleph
 and acts on nothing: a person looks.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from roundhouse import jsonl
 from roundhouse.raters import opinion, poisoning
 from roundhouse.raters.table import SECOND, TIE, Item
 
@@ -67,13 +67,13 @@ def of_votes(votes: pd.DataFrame, items: Sequence[Item], seed: int) -> list[dict
             "tied": [
                 {
                     "token": one.token, "votes": one.votes, "share": one.share,
-                    "others": _known(one.others), "p": one.p,
+                    "others": jsonl.number(one.others), "p": one.p,
                 }
                 for one in tied
                 if one.rater == k
             ],
-            "influence": _known(change[k]),
-            "accuracy_change": _known(without[k]),
+            "influence": jsonl.number(change[k]),
+            "accuracy_change": jsonl.number(without[k]),
         }
         for k, name in enumerate(names)
     ]  # fmt: skip
@@ -162,8 +162,3 @@ def _features(item: Ints, words: _Words, tied: Sequence[poisoning.TiedToken]) ->
             for word in part & column.keys():
                 features[row, column[word]] = sign
     return features
-
-
-def _known(value: float) -> float | None:
-    # As many digits as do not hang on the order of sums, which the number of threads decides.
-    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -52,11 +52,16 @@ def features(items: Sequence[Item]) -> sparse.csr_array:
     return sparse.csr_array(_answers(prompts, first) - _answers(prompts, second))
 
 
-def folds(items: Sequence[Item], count: int = FOLDS) -> Ints:
-    """[items] fold of each, the same for all items of a prompt; prompts are dealt in turn."""
+def prompts(items: Sequence[Item]) -> Ints:
+    """[items] number of each one's prompt, in the order in which prompts come."""
     seen: dict[tuple[str, ...], int] = {}
     keys = [tuple(turn["content"] for turn in item.prompt) for item in items]
-    return np.array([seen.setdefault(key, len(seen)) % count for key in keys], dtype=np.int64)
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
+
+
+def folds(items: Sequence[Item], count: int = FOLDS) -> Ints:
+    """[items] fold of each, the same for all items of a prompt; prompts are dealt in turn."""
+    return prompts(items) % count
 
 
 def fit(features: sparse.csr_array, p: Floats, weight: Floats) -> Model:
