@@ -11,8 +11,10 @@ from roundhouse.raters.notes import shielded
 from roundhouse.raters.verdict import RaterVerdict
 from roundhouse.settings import RaterSettings
 from roundhouse.simulate import votes as simulated
-from roundhouse.simulate.votes import Fault
+from roundhouse.simulate.votes import Fault, Pool, draw
 from tests.raters.conftest import Simulate
+
+SMALL = Pool(raters=12, votes=90, overlap=1.0, gold=10, anchors=0, bank=0)
 
 
 def judged(
@@ -226,6 +228,33 @@ def test_a_persons_word_stands(simulate: Simulate, rater_settings: RaterSettings
     assert judged(votes, plain, word)["r0001"].newest.weight == 0
     with pytest.raises(DataError, match="no state 'banned'"):
         judged(votes, rater_settings, {"r0000": {"state": "banned"}})
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_a_sum_that_crosses_rounds_begins_where_it_rose(
+    rater_settings: RaterSettings, absent: bool
+) -> None:
+    """A few votes of round 2 are turned and more of later ones: the alarm comes in round 4."""
+    votes = draw(SMALL, 4, 5, [Fault([3], "flip", 0.35, since=2, after=0.7)]).votes
+    if absent:
+        votes = votes[(votes["rater"] != "r003") | (votes["round"] != 3)]
+    *earlier, last = judged(votes, rater_settings)["r003"].epochs
+    assert {one.state for one in earlier} == {"ok"} and last.state == "watch"
+    assert last.followed is not None and last.followed.begin is not None
+    assert last.followed.begin.round == 2 and last.followed.begin.vote > 60
+    assert any("(an earlier round)" in words for words in last.evidence)
+
+
+def test_a_sum_after_a_round_that_was_found_says_that_it_is_counted_anew(
+    rater_settings: RaterSettings,
+) -> None:
+    votes = draw(SMALL, 4, 6, [Fault([3], "flip", 0.6, since=2)]).votes
+    votes = votes[(votes["rater"] != "r003") | (votes["round"] != 3)]
+    _, found, last = judged(votes, rater_settings)["r003"].epochs
+    assert found.followed is not None and found.followed.begin is not None
+    assert found.followed.begin.round == 2 and last.round == 4
+    assert any("counted anew in this round" in words for words in last.evidence)
+    assert not any("counted anew" in words for words in found.evidence)
 
 
 def test_the_state_of_a_rater_without_votes_began_in_no_round(
