@@ -37,7 +37,8 @@ class Compared(NamedTuple):
 
     alpha: the difference; pool: what anchors say, and check items that came back; guideline: the
     version that (nearly) all votes of the newest round state and none before, where some was
-    stated, or empty; gold: shares of right answers on check items before and now, NaN where there are none.
+    stated, or empty; gold: shares of right answers on check items before and now, NaN where there
+    are none.
     """
 
     alpha: Estimate
