@@ -144,6 +144,26 @@ def test_shares_of_regions_add_up(flipped: pd.DataFrame, changed: story.Told) ->
     assert np.allclose(every.sort_index(), counts.sort_index())
 
 
+def test_a_person_s_word_calls_for_a_look_whatever_the_state(
+    flipped: pd.DataFrame, changed: story.Told
+) -> None:
+    """Of a rater whom the tests watch, and of one in whom they find nothing."""
+    names = ("Zorblax-03", "Zorblax-05")
+    why = "a person's word of 2026-01-31T16:59:52.123Z"
+    words = {name: {"state": "ok", "why": why} for name in names}
+    verdicts = judge_raters(flipped, SETTINGS, dict.fromkeys(flipped["rater"], ""), words)
+    few = SETTINGS.model_copy(update={"bootstrap_draws": 20})
+    found = story.tell(flipped, verdicts, POOL, UNKNOWN, few, 3, SALT).story["raters"]
+    keys = rater_keys(flipped["rater"], SALT)
+    told = {one["rater"]: one for one in found}
+    for name, was in zip(names, ("watch", "ok"), strict=True):
+        one = told[keys[name]]
+        assert one["word"] == {"was": was, "date": "2026-01-31"}
+        assert one["attention"] and one["state"] == "ok" and not one["changed"]
+    assert sum(one["word"] is not None for one in found) == 2
+    assert all(one["word"] is None for one in changed.story["raters"])
+
+
 def epoch(number: int, votes: int, weight: float, state: Any) -> Epoch:
     words = [] if state == "ok" else ["votes changed (p 0.004)"]
     return Epoch(number, votes, votes, Estimate(0.8, 0.7, 0.9), weight, 1.0, state, words)

@@ -17,20 +17,21 @@ NAMES = (SCRIPT, LONG, RIGHT, "")
 
 @cache
 def evidence() -> dict[str, list[str]]:
-    """What the tests of a round say of raters who choose the first place (and whom a person set to
-    suspended), who copy, who turn votes and who hurry."""
+    """What the tests of a round say of raters who choose the first place (with and without the
+    word of a person who set them to ok), who copy, who turn votes and who hurry."""
     pool = Pool(24, 90, overlap=0.8, gold=12, anchors=0, bank=0)
     copy = Fault([7, 12, 20], "collude")
     faults = [Fault([1], "fixed"), copy, Fault([3], "flip", 0.45, since=2)]
     votes = draw(pool, 2, 2, faults).votes
     hasty = (votes["rater"] == "r005") & (np.arange(len(votes)) % 4 == 0)
     votes = votes.assign(seconds=np.where(hasty, 1.0, votes["seconds"]))
-    word = {"r001": {"state": "suspended", "why": "<b>17</b>"}}
+    word = {"r001": {"state": "ok", "why": "a word of 2026-01-31T16:59:52Z: <b>17</b>"}}
     judged = judge_raters(votes, PARAMS.raters, dict.fromkeys(votes["rater"], ""), word)
     found = {one.rater: one.epochs for one in judged}
     places = {"first place": ("r001", 1), "group": ("r007", 1), "change": ("r003", 1)}
     places["haste"] = ("r005", 0)
-    return {what: found[rater][place].evidence for what, (rater, place) in places.items()}
+    said = {what: found[rater][place].evidence for what, (rater, place) in places.items()}
+    return said | {"word": said["first place"], "first place": said["first place"][:-1]}
 
 
 def interval(value: float | None) -> list[float] | None:
@@ -48,7 +49,7 @@ def rater(number: int, state: str = "ok", was: str | None = "ok", **more: Any) -
     words = {"watch": evidence()["change"], "suspended": evidence()["first place"]}
     return {
         "rater": f"{number:08x}", "region": NAMES[number % 4], "state": state,
-        "since": 2 if flagged else None, "was": was, "attention": flagged or changed,
+        "since": 2 if flagged else None, "was": was, "word": None, "attention": flagged or changed,
         "changed": changed, "last": 2, "evidence": words.get(state, []),
         "evidence_before": words.get(was or "", []) if changed else [],
         "accuracy": interval(0.7 + number / 100), "weight": 0.25, "factor": 1.0, "votes": 80,
@@ -59,6 +60,13 @@ def rater(number: int, state: str = "ok", was: str | None = "ok", **more: Any) -
     }  # fmt: skip
 
 
+def by_word(number: int, state: str = "ok", **more: Any) -> dict[str, Any]:
+    """A rater whose state a person set, against the tests."""
+    word = {"was": "suspended", "date": "2026-01-31"}
+    told = {"attention": True, "word": word, "evidence": evidence()["word"]}
+    return rater(number, state, state, **told) | more
+
+
 def figure(name: str, value: float | None = 0.7) -> dict[str, Any]:
     each = {"items": interval(value), "raters": None, "widest": interval(value)}
     parts = {"agreement": each, "alpha": each, "ac1": each}
@@ -66,10 +74,10 @@ def figure(name: str, value: float | None = 0.7) -> dict[str, Any]:
 
 
 def story(**more: Any) -> dict[str, Any]:
-    """Two rounds, four raters, one of each state, and one who is ok again."""
+    """Two rounds, six raters: one of each state, one who is ok again, one by a person's word."""
     raters = [
         rater(0, "suspended"), rater(1, "watch"), rater(2, "minority"), rater(3, "ok", "watch"),
-        rater(4),
+        by_word(5), rater(4),
     ]  # fmt: skip
     table = [[30, 5, 1], [6, 28, 2], [1, 1, 0]]
     end = {"vote": 3, "round": 2, "date": "2026-01-31"}

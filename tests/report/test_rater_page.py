@@ -12,6 +12,7 @@ from tests.report.story import (
     NAMES,
     RIGHT,
     SCRIPT,
+    by_word,
     evidence,
     figure,
     nobody,
@@ -70,7 +71,7 @@ def test_names_are_text_and_nothing_comes_from_outside(page: Page) -> None:
 
 
 def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
-    assert page.tags.count("section") == 4
+    assert page.tags.count("section") == 5
     assert page.says("00000000", ": suspended", "Votes look fixed.", "one in twenty is wrong")
     assert page.says(
         "round 2; was ok before", "one honest rater in 21,000 a round",
@@ -84,7 +85,23 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
         "ok again in round 2; earlier: watch in round 1", "Before: Votes changed: as if "
     )
     assert page.says("about one honest rater in a hundred is watched")
-    assert page.tags.count("tr") == 6
+    assert page.tags.count("tr") == 7
+
+
+def test_a_standing_word_of_a_person_is_shown_as_such() -> None:
+    told = story(raters=[by_word(5)])
+    page = Page(report.rater_page(2, told))
+    assert page.says(
+        "00000005", ": ok", "set by a person on 2026-01-31; why: roundhouse audit rater 00000005",
+        "The state is a person's word and no finding of the tests. These say suspended.",
+        "Votes look fixed.", "(was suspended)", "until somebody gives another",
+        "roundhouse raters set 00000005 STATE",
+    )  # fmt: skip
+    assert not page.says("one in twenty") and not page.says("ok again")
+    same = by_word(5, "suspended", last=1, word={"was": "suspended", "date": None})
+    page = Page(report.rater_page(2, story(raters=[same], weighting="none")))
+    assert page.says("set by a person; why", "These say the same.", "last voted in round 1")
+    assert page.says("corrections of all rounds do not count"), "a word counts whatever the setting"
 
 
 @pytest.mark.parametrize(
@@ -121,10 +138,10 @@ def test_what_happened_is_said_in_sentences() -> None:
     pool, *rest = happened(2, story())
     assert pool.startswith("Agreement beyond chance (alpha) changed by -0.02 (-0.06 to +0.03)")
     text = " ".join(" ".join(rest).split())
-    assert "5 raters gave 200 votes" in text
+    assert "6 raters gave 240 votes" in text
     assert "60% (50% to 65%); in round 1 it was 70% (60% to 75%)" in text
     assert "1 suspended, 1 watched, 1 with a view of their own; 3 of them new" in text
-    assert "lower the weight of 40 % of these votes" in text
+    assert "lower the weight of 33 % of these votes" in text
     assert "25 % of all votes, 20 % of the weight (in round 2 25 % and 20 %)" in text
     assert "no region may lose more than 20 %" in text
     assert "the cap on one rater's share comes last" in text

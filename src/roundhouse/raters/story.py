@@ -19,6 +19,7 @@ from feedback do not (MLflow, Prefect), and outlives an erasure. Nobody's words 
 """
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -45,6 +46,9 @@ MOST_ROUNDS, MOST_PARTS = 30, 12
 #: Rounds that the sums of those flagged run through, raters with a sum, points of a path.
 CUSUM_ROUNDS, MOST_PATHS, MOST_POINTS = 3, 12, 300
 _PARTS = ("domain", "region", "guideline")
+#: What `verdict` says of a state that a person set: the state that the tests gave, and the reason.
+_WORD = re.compile(r"set to \w+ by a person \(was (\w+)\): (.*)", re.DOTALL)
+_DATE = re.compile(r"\b\d{4}-\d\d-\d\d(?!\d)")
 _GRAVITY = {"suspended": 0, "watch": 1, "minority": 2, "ok": 3}
 
 
@@ -268,17 +272,20 @@ def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
-    """A rater: rater (the key), region, state, since, was (in the round before), attention,
-    changed (the state, in the last round in which they voted), last (that round; 0 without votes),
-    evidence and evidence_before, accuracy, weight and factor of a vote in that round, votes in all
-    rounds, share of votes and of weight in that round and in all, and the figures of every round.
+    """A rater: rater (the key), region, state, since, was (in the round before), word (a person's,
+    see `_word`), attention, changed (the state, in the last round in which they voted), last (that
+    round; 0 without votes), evidence and evidence_before, accuracy, weight and factor of a vote in
+    that round, votes in all rounds, share of votes and of weight in that round and in all, and the
+    figures of every round.
     """
     now, before = one.newest, one.epochs[-2] if len(one.epochs) > 1 else None
     changed = before is not None and before.state != now.state
+    word = _word(now.evidence)
     return {
         "rater": key, "region": one.region, "state": now.state, "since": one.since,
-        "was": before.state if before else None,
-        "attention": changed or now.state != "ok", "changed": changed, "last": now.round,
+        "was": before.state if before else None, "word": word,
+        "attention": changed or now.state != "ok" or word is not None, "changed": changed,
+        "last": now.round,
         "evidence": now.evidence, "evidence_before": before.evidence if changed and before else [],
         "accuracy": _estimate(now.accuracy),
         "weight": now.weight, "factor": now.factor,
@@ -295,6 +302,18 @@ def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
             for epoch in one.epochs
         ],
     }  # fmt: skip
+
+
+def _word(evidence: Iterable[str]) -> dict[str, str | None] | None:
+    """Of a state that is a person's word: was (the state that the tests gave), date; else None.
+
+    >>> _word(["set to ok by a person (was watch): a person's word of 2026-01-31T16:59:52Z"])
+    {'was': 'watch', 'date': '2026-01-31'}
+    """
+    for found in filter(None, map(_WORD.fullmatch, evidence)):
+        date = _DATE.search(found[2])
+        return {"was": found[1], "date": date[0] if date else None}
+    return None
 
 
 def _shares(epochs: Iterable[Epoch], totals: Sequence[float]) -> dict[str, float]:

@@ -109,7 +109,9 @@ def _people(story: Record) -> Iterable[str]:
     found = [one for one in story["raters"] if one["attention"]]
     yield "<h2>People to look at</h2>"
     if not found:
-        yield "<p>Nobody: every rater is ok, and was before.</p>"
+        yield (
+            "<p>Nobody: every rater is ok, and was before, and no state was set by a person.</p>"
+        )
     for one in found[:MOST_PEOPLE]:
         yield from _person(one, story)
     if len(found) > MOST_PEOPLE:
@@ -121,11 +123,11 @@ def _person(one: Record, story: Record) -> Iterable[str]:
     where = f", region {_name(one['region'])}" if one["region"] else ""
     yield f'<section class="person {state}">'
     yield f'<h3><code>{escape(key)}</code>{where}: <b class="{state}">{state}</b></h3><dl>'
-    yield from _fact("since", [escape(_since(one, story))])
+    yield from _fact("since", [*_word(one), escape(_since(one, story))])
     found = [sentence(words) for words in one["evidence"]] or ["Nothing any more."]
     found += [f"Before: {sentence(words)}" for words in one["evidence_before"]]
     yield from _fact("what was found", map(escape, [*found, _began(key, story)]))
-    yield from _fact("how sure", [escape(chance(one["evidence"])), escape(_accuracy_of(one))])
+    yield from _fact("how sure", [escape(_sure(one)), escape(_accuracy_of(one))])
     yield from _fact("in training", [escape(training(one, story["weighting"]))])
     yield from _fact("what you can do", _remedies(one))
     yield "</dl></section>"
@@ -137,9 +139,30 @@ def _fact(name: str, lines: Iterable[str]) -> Iterable[str]:
         yield f"<dt>{name}</dt><dd>{told}</dd>"
 
 
+def _word(one: Record) -> list[str]:
+    """That the state is a person's word; older stories do not say."""
+    word = one.get("word")
+    if not word:
+        return []
+    when = f" on {word['date']}" if word["date"] else ""
+    return [
+        f"set by a person{when}; why: <code>roundhouse audit rater {escape(one['rater'])}</code>"
+    ]
+
+
+def _sure(one: Record) -> str:
+    word = one.get("word")
+    if not word:
+        return chance(one["evidence"])
+    tests = "say the same" if word["was"] == one["state"] else f"say {word['was']}"
+    return f"The state is a person's word and no finding of the tests. These {tests}."
+
+
 def _since(one: Record, story: Record) -> str:
     if not one["votes"]:
         return "they have not voted so far"
+    if one.get("word"):
+        return "" if one["last"] == story["newest"] else f"last voted in round {one['last']}"
     was = f"was {one['was']} before" if one["changed"] and one["state"] != "ok" else ""
     absent = f"last voted in round {one['last']}" if one["last"] != story["newest"] else ""
     begin = (
@@ -181,6 +204,12 @@ def _remedies(one: Record) -> list[str]:
     end = command.format(key, "suspended")
     trust = f"If you know that their work is good: {command.format(key, 'ok')}"
     stop = f"If it is not: {end}"
+    if one.get("word"):
+        other = command.format(key, "STATE")
+        return [
+            f"The word holds for the votes of all rounds, until somebody gives another: {other}, "
+            "where STATE is ok, watch, suspended or minority."
+        ]
     note = "Your word holds from the next round on, for their votes of all rounds, and is kept."
     if one["state"] == "ok":
         return ["Nothing needs to be done; votes of the rounds before keep their lowered weight."]

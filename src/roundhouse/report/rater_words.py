@@ -121,7 +121,8 @@ def who(raters: Sequence[Record], most: int = 6) -> str:
 
 def training(one: Record, weighting: str) -> str:
     """What a rater's state does to training, in a sentence or two."""
-    if weighting != "reliability":
+    word = one.get("word")
+    if weighting != "reliability" and not word:
         return f"Nothing: by the setting raters.weighting ({weighting}) no state changes a weight."
     effect = {
         "ok": "Votes count in full, as far as their accuracy goes.",
@@ -130,6 +131,8 @@ def training(one: Record, weighting: str) -> str:
         "nothing is deleted.",
         "minority": "Votes count as the average rater's: a view is not held against anyone.",
     }[one["state"]]
+    if word:
+        effect = effect.replace("of this round", "of all rounds")
     now, every = one["share"]["round"], one["share"]["all"]
     if not now["votes"]:
         return effect
