@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from roundhouse import jsonl
+from roundhouse.errors import UsageError
 from roundhouse.rounds import audit, traces
 from roundhouse.rounds.git import show
+from roundhouse.rounds.shelf import Shelf
 from tests.rounds.conftest import Command, Played
 
 pytestmark = pytest.mark.round
@@ -71,6 +73,11 @@ def test_a_model_leads_back_to_everything_it_depends_on(played: Played) -> None:
 def test_a_rater_a_row_and_a_file_agree_on_where_rows_went(played: Played) -> None:
     with played.ledger() as ledger:
         rater = traces.audit_rater(played.places, ledger, "sim-01")
+        shelf = Shelf(played.places)
+        [key] = (r["key"] for r in audit.raters(shelf, "round-0002") if r["rater"] == "sim-01")
+        assert traces.audit_rater(played.places, ledger, key) == rater
+        with pytest.raises(UsageError, match="has a rater sim-nobody"):
+            traces.audit_rater(played.places, ledger, "sim-nobody")
         file = traces.audit_file(played.places, ledger, "simulated.jsonl")
         ids = [row["id"] for row in ledger.rows(rater="sim-01")]
         rows = [traces.audit_row(played.places, ledger, id) for id in ids[::10]]

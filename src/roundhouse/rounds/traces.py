@@ -13,13 +13,16 @@ from roundhouse.ledger import Batch, Ledger
 from roundhouse.ledger.trail import Place, Trail
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import usage
-from roundhouse.rounds.audit import raters
+from roundhouse.rounds.audit import named, raters
 from roundhouse.rounds.git import round_tags
 from roundhouse.rounds.shelf import Shelf
 
 
 def audit_rater(places: Locations, ledger: Ledger, rater: str) -> dict[str, Any]:
     """Every round and model that a rater's rows went into, with the rater's weight in each.
+
+    Args:
+        rater: the rater's name, or key in the newest round.
 
     Raises:
         UsageError: no published round has a row of this rater.
@@ -40,6 +43,9 @@ def audit_rater(places: Locations, ledger: Ledger, rater: str) -> dict[str, Any]
     waiting = Trail(ledger).waiting(rater, last)
     if not found and not waiting:
         _refuse_forgotten(ledger, "rater", rater)
+        name = named(shelf, tag_name(rounds.numbers[-1]), rater) if rounds.numbers else rater
+        if name != rater:
+            return audit_rater(places, ledger, name)
         raise UsageError(f"no round and no row of the ledger has a rater {rater}")
     words = [one for one in ledger.overrides(kind="rater") if one.subject == rater]
     keys = ("state", "who", "why", "at")
