@@ -84,7 +84,11 @@ def test_everyone_who_needs_it_is_told_of_with_what_follows(page: Page) -> None:
     assert page.says(
         "ok again in round 2; earlier: watch in round 1", "Before: Votes changed: as if "
     )
-    assert page.says("about one honest rater in a hundred is watched")
+    assert page.says("about two honest raters in a hundred are watched")
+    assert page.says(
+        "Suspended is who changed in two rounds running. One round alone may do where votes look "
+        "fixed"
+    )
     assert page.tags.count("tr") == 7
 
 
@@ -173,6 +177,29 @@ def test_an_alarm_of_the_pool_stands_first(state: str, more: str) -> None:
     assert happened(2, told)[0].startswith(f"Agree <less>.{more}")
     text = report.rater_page(2, told)
     assert '<p class="alarm">Agree &lt;less&gt;.' in text
+
+
+def test_an_alarm_of_the_pool_says_who_may_explain_it() -> None:
+    """Whom the tests found in this round; a person's word hides none, and is no finding."""
+    why = "below changed or look"
+    fell = story()["pool"] | {
+        "state": "warn",
+        "message": "agree less",
+        "change": [-0.1, -0.2, -0.1],
+    }
+    said = report.rater_page(2, story(pool=fell))
+    assert "Agree less. 3 raters below changed or look odd in this round; that alone may" in said
+    assert "may explain the fall.</p>" in said
+    moved = fell | {"change": None}
+    ok = by_word(2, "suspended", word={"was": "ok", "date": None})
+    one = [rater(1, "watch"), rater(3, "watch", last=1), rater(4), ok]
+    said = report.rater_page(2, story(pool=moved, raters=one))
+    assert (
+        "1 rater below changed or looks odd in this round; that alone may explain the change."
+        in said
+    )
+    assert why not in report.rater_page(2, story(pool=fell, raters=one[1:]))
+    assert why not in report.rater_page(2, story()), "no alarm"
 
 
 def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import rater_plots
-from roundhouse.report.rater_words import chance, counted, happened, sentence, share, training
+from roundhouse.report.rater_words import (
+    chance,
+    counted,
+    happened,
+    perhaps_why,
+    sentence,
+    share,
+    training,
+)
 
 Record = Mapping[str, Any]
 
@@ -47,9 +55,12 @@ img { max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption { c
 _HOW_TO_READ = (
     "Raters stand here under keys of eight signs. <code>roundhouse raters</code> shows which rater "
     "a key is, and takes either.",
-    "<b>By chance</b>: about one honest rater in a hundred is watched in a round though nothing "
+    "<b>By chance</b>: about two honest raters in a hundred are watched in a round though nothing "
     "changed. Someone who is watched once may have had bad luck: look at what was found, and talk "
-    "before you judge. A fall in two rounds running is what suspends.",
+    "before you judge.",
+    "<b>Suspended</b> is who changed in two rounds running. One round alone may do where votes "
+    "look fixed (by a habit), random, or colluding (after a group's key), or where check items are "
+    "about as often wrong as by tossing a coin.",
     "<b>Turned votes</b>: it looks as if they had named the worse answer in that share of "
     "their votes. Votes with peers are those on pairs that others rated too; check items are pairs "
     "whose better answer is known.",
@@ -90,8 +101,10 @@ def rater_page(number: int, story: Record, pictures: Iterable[Path] = ()) -> str
 
 def _happened(number: int, story: Record) -> Iterable[str]:
     pool, *rest = happened(number, story)
-    alarm = ' class="alarm"' if story["pool"]["state"] != "ok" else ""
-    yield f"<p{alarm}>{escape(pool)}</p>"
+    if story["pool"]["state"] == "ok":
+        yield f"<p>{escape(pool)}</p>"
+    else:
+        yield f'<p class="alarm">{escape(" ".join([pool, *perhaps_why(story)]))}</p>'
     yield f"<p>{escape(' '.join(rest))}</p>"
 
 

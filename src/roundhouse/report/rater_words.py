@@ -98,6 +98,28 @@ def pool_sentence(story: Record) -> str:
     )
 
 
+def perhaps_why(story: Record) -> list[str]:
+    """Beside an alarm of the pool: how many raters the tests found in the newest round."""
+    found = sum(
+        one["last"] == story["newest"] and _tested(one) in ("watch", "suspended")
+        for one in story["raters"]
+    )
+    if not found:
+        return []
+    change = story["pool"]["change"]
+    what = "fall" if change and change[2] < 0 else "change"
+    verb = "looks" if found == 1 else "look"
+    return [
+        f"{counted(found, 'rater')} below changed or {verb} odd in this round; that alone may "
+        f"explain the {what}."
+    ]
+
+
+def _tested(one: Record) -> str:
+    """The state that the tests gave, whatever a person said."""
+    return str((one.get("word") or {"was": one["state"]})["was"])
+
+
 def counts(story: Record) -> dict[str, int]:
     """State to number of raters, of the states other than ok."""
     found = Counter(one["state"] for one in story["raters"])
