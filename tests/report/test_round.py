@@ -150,12 +150,27 @@ def test_raters_in_other_states_are_named_and_the_pools_change_is_told(shape: Sh
     raters = [{"rater": "3f2a91c0", "state": "suspended", "since": 1}]
     raters += [{"rater": f"{n:08x}", "state": "watch", "since": 2} for n in range(8)]
     text = " ".join(shape(RECORD | {"metrics": metrics, "raters": raters}).split())
-    assert "-0.020 [-0.060, 0.030] of alpha, no alarm" in text
+    said = "-0.020 [-0.060, 0.030] change of alpha from the round before to the newest; no alarm"
+    assert said in text, "of a round that lacks the newest round's alpha"
     assert "1 suspended, 8 watch 3f2a91c0 suspended since round 1, 00000000 watch" in text
     assert "3 more" in text and "raters --round 2 --page FILE.html" in text
     text = shape(RECORD | {"metrics": metrics | {"raters/alarm": 1}})
     assert "an alarm, see below" in text
-    assert "since last" not in shape(RECORD) and "--page" not in shape(RECORD)
+    assert "round before" not in shape(RECORD) and "--page" not in shape(RECORD)
+
+
+@pytest.mark.parametrize("shape", [report.round_lines, table80])
+def test_which_alpha_the_change_is_of_cannot_be_mistaken(shape: Shape) -> None:
+    ends = {"raters/alpha_change_low": -0.2, "raters/alpha_change_high": -0.05}
+    metrics = RECORD["metrics"] | {"raters/alpha": 0.371, "raters/raters": 50} | ends
+    metrics |= {"raters/alpha_newest": 0.316, "raters/alpha_change": -0.123, "raters/alarm": 1}
+    text = " ".join(shape(RECORD | {"metrics": metrics}).split())
+    assert "0.371 Krippendorff's, all rounds" in text
+    assert "of votes on one pair, all rounds, 50 raters" in text
+    newest = "newest round 0.316 0.123 less than the round before (-0.200 to -0.050); an alarm"
+    assert newest in text
+    rose = metrics | {"raters/alpha_change": 0.02}
+    assert "0.020 more than" in " ".join(shape(RECORD | {"metrics": rose}).split())
 
 
 @pytest.mark.parametrize("shape", [report.round_lines, table80])

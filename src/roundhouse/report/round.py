@@ -170,15 +170,31 @@ def _feedback(record: Record, metrics: Metrics) -> Iterable[Line]:
 
 
 def _raters(record: Record, metrics: Metrics) -> Iterable[Line | None]:
-    note = f"of votes on one pair, {metrics.get('raters/raters', 0):.0f} raters"
+    note = f"of votes on one pair, all rounds, {metrics.get('raters/raters', 0):.0f} raters"
     yield _figure(metrics, "rater agreement", "raters/agreement", note)
-    yield _figure(metrics, "  alpha", "raters/alpha", "Krippendorff's")
-    note = "of alpha; an alarm, see below" if metrics.get("raters/alarm") else "of alpha, no alarm"
-    yield _figure(metrics, "  since last", "raters/alpha_change", note)
+    yield _figure(metrics, "  alpha", "raters/alpha", "Krippendorff's, all rounds")
+    yield _newest(metrics)
     states = {name: metrics.get(f"raters/{name}", 0.0) for name in STATES[:-1]}
     if any(states.values()):
         named = ", ".join(f"{count:.0f} {name}" for name, count in states.items() if count)
         yield Line("rater states", named, who(record.get("raters", ())))
+
+
+def _newest(metrics: Metrics) -> Line | None:
+    """Alpha of the newest round with its change, which is not against alpha of all rounds."""
+    change = _figure(metrics, "  against last", "raters/alpha_change", "")
+    if change is None:
+        return None
+    alarm = "an alarm, see below" if metrics.get("raters/alarm") else "no alarm"
+    if "raters/alpha_newest" not in metrics:
+        note = f"change of alpha from the round before to the newest; {alarm}"
+        return change._replace(note=note)
+    value = metrics["raters/alpha_change"]
+    low, high = (metrics.get(f"raters/alpha_change_{end}") for end in ("low", "high"))
+    ends = "" if low is None or high is None else f" ({low:+.3f} to {high:+.3f})"
+    than = f"{abs(value):.3f} {'less' if value < 0 else 'more'} than the round before"
+    newest = layout.number(metrics["raters/alpha_newest"])
+    return Line("  newest round", newest, f"{than}{ends}; {alarm}")
 
 
 def _models(metrics: Metrics) -> Iterable[Line | None]:
