@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.colors import to_hex
 
 from roundhouse import rater_plots
 from tests.report.story import LONG, nobody, rater, story
@@ -54,6 +55,21 @@ def test_a_begin_before_the_path_is_not_marked() -> None:
     assert figure is not None
     _, alarm, _ = figure.axes[0].lines
     assert alarm.get_xydata().tolist() == [[3, 9]]  # type: ignore[union-attr]
+
+
+def test_the_lines_of_regions_are_explained_in_the_colours_of_the_bars() -> None:
+    figure = rater_plots.regions(story())
+    assert figure is not None
+    left, right = figure.axes
+    [legend] = figure.legends
+    assert legend.get_title().get_text() == "left, in the colours of the right"
+    assert [text.get_text() for text in legend.get_texts()] == ["votes", "weight"]
+    styles = [(line.get_linestyle(), line.get_label()) for line in left.lines[-2:]]
+    assert styles == [("-", "votes"), ("--", "weight")]
+    votes = [line.get_color() for line in left.lines[:-2:2]]
+    bars = [to_hex(patch.get_facecolor()) for patch in right.containers[0].patches]  # type: ignore[attr-defined]
+    assert [to_hex(colour) for colour in votes] == bars
+    assert len(right.get_yticklabels()) == len(bars)
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "a\nb", LONG, "", "\u65e5\u672c \u05d0\u05d6"])

@@ -165,7 +165,13 @@ def regions(story: Story) -> "Figure | None":
         for what, style in (("votes", "-"), ("weight", "--")):
             values = [lines[n][what] if n in lines else 0.0 for n in rounds]
             left.plot(rounds, values, color=f"C{place}", linestyle=style, marker=".", linewidth=1.2)
-    left.set(xlabel="round", ylabel="share (line: votes, dashed: weight)")
+    for what, style in (("votes", "-"), ("weight", "--")):
+        left.plot([], [], color="0.3", linestyle=style, label=what)
+    title = "left, in the colours of the right"
+    figure.legend(
+        fontsize=8, frameon=False, loc="outside upper left", ncols=2, title=title, title_fontsize=8
+    )
+    left.set(xlabel="round", ylabel="share of the round")
     left.yaxis.set_major_formatter(_percent())
     right.xaxis.set_major_formatter(_percent())
     _whole(left, rounds)

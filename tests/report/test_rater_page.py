@@ -144,7 +144,7 @@ def test_what_happened_is_said_in_sentences() -> None:
     text = " ".join(" ".join(rest).split())
     assert "6 raters gave 240 votes" in text
     assert "60% (50% to 65%); in round 1 it was 70% (60% to 75%)" in text
-    assert "1 suspended, 1 watched, 1 with a view of their own; 3 of them new" in text
+    assert "1 suspended, 1 watched, 1 with a view of their own; 3 of these states are" in text
     assert "lower the weight of 33 % of these votes" in text
     assert "25 % of all votes, 20 % of the weight (in round 2 25 % and 20 %)" in text
     assert "no region may lose more than 20 %" in text
@@ -214,6 +214,26 @@ def test_nobody_one_round_and_no_overlap_make_a_page_too() -> None:
     assert page.says("Nobody: every rater is ok")
     first = story(rounds=[2])
     assert "the last one with votes" in " ".join(happened(5, first))
+
+
+def test_the_table_of_all_says_why_it_is_in_this_order() -> None:
+    here = [rater(n) for n in range(4)]
+    away = [rater(n, last=1) for n in range(4, 7)] + [rater(7, "watch", last=1)]
+    alone = Page(report.rater_page(2, story(raters=here)))
+    assert alone.says("then the least accurate.") and not alone.says("did not vote")
+    some = Page(report.rater_page(2, story(raters=here + away)))
+    assert some.says("3 raters who did not vote in round 2 and need no look stand at the end")
+    one = Page(report.rater_page(2, story(raters=here + away[:1])))
+    assert one.says("1 rater who did not vote in round 2")
+
+
+@pytest.mark.parametrize(
+    ("new", "said"), [(0, "none of these states is"), (1, "1 of these states is"), (2, "2 of th")]
+)
+def test_states_are_new_and_not_people(new: int, said: str) -> None:
+    raters = [rater(n, "watch", since=2 if n < new else 1) for n in range(3)]
+    text = " ".join(happened(2, story(raters=raters)))
+    assert f"Raters: 3 watched; {said}" in text
 
 
 def test_one_vote_is_no_votes() -> None:

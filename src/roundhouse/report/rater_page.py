@@ -245,6 +245,7 @@ def _everyone(story: Record) -> Iterable[str]:
     if not raters:
         yield "<p>There are none.</p>"
         return
+    yield f"<p>{_order_of(raters, story['newest'])}</p>"
     heads = ("key", "region", "state", "since", "accuracy", "weight", "votes", "of all weight")
     classes = ("", "", "", "", "", *(3 * (' class="number"',)))
     cells = "".join(f"<th{k}>{head}</th>" for head, k in zip(heads, classes, strict=True))
@@ -254,6 +255,19 @@ def _everyone(story: Record) -> Iterable[str]:
     if len(raters) > MOST_ROWS:
         rest = len(raters) - MOST_ROWS
         yield f"<p>And {rest:,} more, in <code>roundhouse raters --json</code>.</p>"
+
+
+def _order_of(raters: Sequence[Record], newest: int | None) -> str:
+    """Why the table stands as it does: that is how the story sorts them."""
+    text = "Those to look at come first, then the least accurate."
+    away = sum(one["last"] != newest and not one["attention"] for one in raters)
+    if not away or newest is None:
+        return text
+    did = "1 rater who" if away == 1 else f"{away:,} raters who"
+    return (
+        f"{text} {did} did not vote in round {newest} and need no look stand at the end: that "
+        "round says nothing new of them, and what is shown is of the last round they voted in."
+    )
 
 
 def _row(one: Record) -> str:

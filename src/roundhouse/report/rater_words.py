@@ -208,7 +208,10 @@ def _states(story: Record) -> str:
         return "Nobody is watched or suspended."
     newly = sum(one["state"] != "ok" and one["since"] == story["newest"] for one in story["raters"])
     named = [f"{count} {CALLED[state]}" for state, count in found.items()]
-    return f"Raters: {', '.join(named)}; {newly or 'none'} of them new in this round."
+    verb = "are" if newly > 1 else "is"
+    return (
+        f"Raters: {', '.join(named)}; {newly or 'none'} of these states {verb} new in this round."
+    )
 
 
 def _moved(story: Record) -> list[str]:
