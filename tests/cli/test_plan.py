@@ -198,7 +198,8 @@ def test_pairs_are_chosen_from_the_newest_list(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["plan", "--choose", "5", "--out", "x.jsonl"]) == 2
-    assert "reward.members of 2 or more" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "has an uncertain.jsonl to" in said and "reward.members of 2 or more" in said
     with Ledger.open(Locations(checkout).ledger_url) as ledger:
         play(checkout, ledger, [vote(0, "r0", None)], 1, 0.5)
     for method in ("margin", "disagreement", "information", "random"):
@@ -214,6 +215,11 @@ def test_pairs_are_chosen_from_the_newest_list(
             best = [pair for pair in DOUBTFUL if pair["prompt"] not in drawn][:8]
             chosen = [row for row in rows if row["chosen"] == method]
             assert asked(chosen) == asked(best)
+    run(capsys, "--choose", "10", "--method", "random", "--out", "new/folder/x.jsonl")
+    assert (checkout / "new/folder/x.jsonl").exists()
+    assert cli.main(["plan", "--choose", "10", "--out", "random.jsonl/x.jsonl"]) == 2
+    said = capsys.readouterr().err
+    assert "random.jsonl/x.jsonl cannot be written" in said and len(said.splitlines()) == 1
 
 
 def asked(rows: list[dict[str, Any]]) -> set[str]:

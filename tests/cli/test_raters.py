@@ -2,17 +2,20 @@
 
 import json
 import subprocess
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roundhouse.errors import DataError, RoundhouseError
+from roundhouse.cli import history
+from roundhouse.errors import DataError, RoundhouseError, UsageError
 from roundhouse.feedback import rater_keys
 from roundhouse.locations import Locations
 from roundhouse.rounds import audit
 from roundhouse.rounds.shelf import Shelf
+from tests.report.story import nobody
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -45,12 +48,24 @@ def test_before_the_first_round_it_says_so_and_takes_a_word(
     assert "no published round yet" in done.stderr
     assert not (root / "page.html").exists()
     assert roundhouse(root, "raters", "set", "r1", "ok").returncode == 2
+    done = roundhouse(root, "raters", "--why", "hello")
+    assert done.returncode == 2 and "--why goes with set" in done.stderr
     done = roundhouse(root, "raters", "set", "r1", "suspended", "--why", "asked to", "--json")
     assert json.loads(done.stdout) == {"rater": "r1", "state": "suspended", "known": True}
     done = roundhouse(root, "raters", "set", "r1", "auto", "--why", "a slip")
     assert done.stdout.startswith("the tests decide on r1 again from the next round on")
     done = roundhouse(root, "raters", "set", "r11", "suspended", "--why", "asked to")
     assert "the ledger has no row of r11 yet: is the name right?" in done.stdout
+
+
+def test_a_page_makes_its_folder_and_where_it_cannot_says_so_in_one_line(tmp_path: Path) -> None:
+    page = tmp_path / "new" / "folder" / "page.html"
+    assert history._write_page(Namespace(page=page, json=False), 2, nobody()) == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    for wrong in (page / "page.html", page.parent):
+        with pytest.raises(UsageError, match="cannot be written") as caught:
+            history._write_page(Namespace(page=wrong, json=False), 2, nobody())
+        assert str(wrong) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_an_older_round_has_keys_and_says_that_it_has_no_page(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from roundhouse import rater_plots, report
-from roundhouse.cli.output import add, opened, show
+from roundhouse.cli.output import add, opened, outcome, show
 from roundhouse.errors import UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
@@ -65,6 +65,8 @@ def _has_rows(ledger: Ledger, rater: str) -> bool:
 
 
 def _raters(options: argparse.Namespace) -> int:
+    if options.why and not options.set:
+        raise UsageError("--why goes with set: roundhouse raters set ID STATE --why TEXT")
     places, ledger = opened()
     if options.set:
         return _set_rater(options, places, ledger)
@@ -83,7 +85,8 @@ def _raters(options: argparse.Namespace) -> int:
 def _write_page(options: argparse.Namespace, number: int, story: dict[str, Any]) -> int:
     with TemporaryDirectory(prefix="roundhouse-") as scratch:
         text = report.rater_page(number, story, rater_plots.draw(story, Path(scratch)))
-    with writing(options.page, need=len(text)):
+    with outcome(options.page), writing(options.page, need=len(text)):
+        options.page.parent.mkdir(parents=True, exist_ok=True)
         options.page.write_text(text, encoding="utf-8")
     show(options, {"round": number, "page": str(options.page)}, f"written: {options.page}")
     return 0

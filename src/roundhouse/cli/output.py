@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roundhouse.errors import RemoteError, SettingsError
+from roundhouse.errors import RemoteError, SettingsError, UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
 from roundhouse.params import load
@@ -61,6 +62,21 @@ def whole_number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
     return int(text)
+
+
+@contextmanager
+def outcome(path: Path) -> Iterator[None]:
+    """While a file that an option names is written.
+
+    Raises:
+        UsageError: it cannot be written there. Folders that lack are made by the writer.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror or error}): give another file"
+        ) from None
 
 
 def show(options: argparse.Namespace, value: Any, text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roundhouse import jsonl, report
-from roundhouse.cli.output import add, here, opened, show, whole_number
+from roundhouse.cli.output import add, here, opened, outcome, show, whole_number
 from roundhouse.errors import NoLedgerError, UsageError
 from roundhouse.feedback import messages
 from roundhouse.ledger import Ledger
@@ -235,7 +235,8 @@ def _choose(options: argparse.Namespace) -> int:
         for rank, place in enumerate(picked.tolist())
     ]
     order = np.random.default_rng(options.seed).permutation(len(rows))
-    jsonl.write(options.out, [rows[k] for k in order])
+    with outcome(options.out):
+        jsonl.write(options.out, [rows[k] for k in order])
     found = {
         "round": number, "method": method, "pairs": len(rows), "of": len(pairs),
         "random": drawn, "file": str(options.out),
