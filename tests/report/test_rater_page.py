@@ -99,7 +99,8 @@ def test_a_standing_word_of_a_person_is_shown_as_such() -> None:
         "00000005", ": ok", "set by a person on 2026-01-31; why: roundhouse audit rater 00000005",
         "The state is a person's word and no finding of the tests. These say suspended.",
         "Votes look fixed.", "(was suspended)", "until somebody gives another",
-        "roundhouse raters set 00000005 STATE",
+        "roundhouse raters set 00000005 STATE", "or auto: the tests decide again",
+        "no less than the average rater's",
     )  # fmt: skip
     assert not page.says("one in twenty") and not page.says("ok again")
     same = by_word(5, "suspended", last=1, word={"was": "suspended", "date": None})

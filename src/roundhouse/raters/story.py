@@ -46,9 +46,8 @@ MOST_ROUNDS, MOST_PARTS = 30, 12
 #: Rounds that the sums of those flagged run through, raters with a sum, points of a path.
 CUSUM_ROUNDS, MOST_PATHS, MOST_POINTS = 3, 12, 300
 _PARTS = ("domain", "region", "guideline")
-#: What `verdict` says of a state that a person set: the state that the tests gave, and the reason.
-_WORD = re.compile(r"set to \w+ by a person \(was (\w+)\): (.*)", re.DOTALL)
-_DATE = re.compile(r"\b\d{4}-\d\d-\d\d(?!\d)")
+#: The day in what `verdict` says of a state that a person set.
+_DAY = re.compile(r"set to \w+ by a person .*\b(\d{4}-\d\d-\d\d)(?!\d)")
 _GRAVITY = {"suspended": 0, "watch": 1, "minority": 2, "ok": 3}
 
 
@@ -272,15 +271,15 @@ def _order(one: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
-    """A rater: rater (the key), region, state, since, was (in the round before), word (a person's,
-    see `_word`), attention, changed (the state, in the last round in which they voted), last (that
-    round; 0 without votes), evidence and evidence_before, accuracy, weight and factor of a vote in
-    that round, votes in all rounds, share of votes and of weight in that round and in all, and the
-    figures of every round.
+    """A rater: rater (the key), region, state, since, was (in the round before), word (a person's:
+    was, the state that the tests gave, and date; else None), attention, changed (the state, in the
+    last round in which they voted), last (that round; 0 without votes), evidence and
+    evidence_before, accuracy, weight and factor of a vote in that round, votes in all rounds, share
+    of votes and of weight in that round and in all, and the figures of every round.
     """
     now, before = one.newest, one.epochs[-2] if len(one.epochs) > 1 else None
     changed = before is not None and before.state != now.state
-    word = _word(now.evidence)
+    word = {"was": now.tested, "date": _day(now.evidence)} if now.tested else None
     return {
         "rater": key, "region": one.region, "state": now.state, "since": one.since,
         "was": before.state if before else None, "word": word,
@@ -304,16 +303,14 @@ def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _word(evidence: Iterable[str]) -> dict[str, str | None] | None:
-    """Of a state that is a person's word: was (the state that the tests gave), date; else None.
+def _day(evidence: Iterable[str]) -> str | None:
+    """Of a person's word.
 
-    >>> _word(["set to ok by a person (was watch): a person's word of 2026-01-31T16:59:52Z"])
-    {'was': 'watch', 'date': '2026-01-31'}
+    >>> _day(["set to ok by a person (was watch): a person's word of 2026-01-31T16:59:52Z"])
+    '2026-01-31'
     """
-    for found in filter(None, map(_WORD.fullmatch, evidence)):
-        date = _DATE.search(found[2])
-        return {"was": found[1], "date": date[0] if date else None}
-    return None
+    found = [day[1] for words in evidence if (day := _DAY.match(words))]
+    return found[-1] if found else None
 
 
 def _shares(epochs: Iterable[Epoch], totals: Sequence[float]) -> dict[str, float]:

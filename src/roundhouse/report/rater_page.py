@@ -221,7 +221,7 @@ def _remedies(one: Record) -> list[str]:
         other = command.format(key, "STATE")
         return [
             f"The word holds for the votes of all rounds, until somebody gives another: {other}, "
-            "where STATE is ok, watch, suspended or minority."
+            "where STATE is ok, watch, suspended or minority, or auto: the tests decide again."
         ]
     note = "Your word holds from the next round on, for their votes of all rounds, and is kept."
     if one["state"] == "ok":

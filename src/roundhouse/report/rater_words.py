@@ -153,7 +153,9 @@ def training(one: Record, weighting: str) -> str:
         "nothing is deleted.",
         "minority": "Votes count as the average rater's: a view is not held against anyone.",
     }[one["state"]]
-    if word:
+    if word and one["state"] == "ok":
+        effect = "Votes count in full, and no less than the average rater's."
+    elif word:
         effect = effect.replace("of this round", "of all rounds")
     now, every = one["share"]["round"], one["share"]["all"]
     if not now["votes"]:
