@@ -88,11 +88,23 @@ def test_a_change_begins_where_the_state_says_and_not_anew_in_a_later_round() ->
     assert set(found["round"]) == {2, 3}
 
 
+def test_a_persons_word_leaves_the_beginning_of_the_change() -> None:
+    votes = draw(SMALL, 2, 5, [Fault([3], "flip", 0.8, since=2)]).votes
+    regions = dict(zip(votes["rater"], votes["region"], strict=True))
+    word = {"r003": {"state": "suspended", "why": "so it is"}}
+    begins = []
+    for words in ({}, word):
+        verdicts = judge_raters(votes, SETTINGS, regions, words)
+        told = story.tell(votes, verdicts, POOL, UNKNOWN, SETTINGS, 1, SALT).story
+        begins.append(told["cusum"]["raters"][rater_keys(regions, SALT)["r003"]]["change"])
+    assert begins[0] is not None and begins[1] == begins[0]
+
+
 def test_the_sum_is_told_as_it_was_judged_by_and_marks_may_lie_before_it() -> None:
     drop = [2.0, 9.0, 9.5]
     begin = Begin(2, 1, 86400.0)
     followed = [None, Followed(np.array([0.0, *drop]), np.arange(0.0, 4 * 86400, 86400), begin)]
-    followed += [Followed(np.array(drop), np.zeros(3), None)] * 4
+    followed += [Followed(np.array(drop), np.zeros(3), Begin(n, 0, 0.0)) for n in range(3, 7)]
     states = ["ok", *["watch"] * 5]
     epochs = [
         epoch(k + 1, 4 if k == 1 else 3, 0.5, state)._replace(followed=one)
@@ -112,6 +124,14 @@ def test_names_and_ids_of_rows_stay_out(changed: story.Told) -> None:
     text = json.dumps([changed.story, changed.figures])
     assert "Zorblax" not in text and "secret" not in text
     assert rater_key("Zorblax-03", SALT)[:KEY] in text
+    # What is found in the newest round is another matter: its beginning is not known.
+    other = [
+        *epochs[:-1],
+        epochs[-1]._replace(followed=Followed(np.array(drop), np.zeros(3), None)),
+    ]
+    told = story.tell(votes, [RaterVerdict("a", "IN", other)], POOL, UNKNOWN, SETTINGS, 1, SALT)
+    [one] = told.story["cusum"]["raters"].values()
+    assert one["change"] is None and one["alarm"] is None
 
 
 def test_figures_are_those_of_their_functions(flipped: pd.DataFrame, changed: story.Told) -> None:

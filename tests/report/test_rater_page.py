@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from roundhouse import rater_plots, report
-from roundhouse.report.rater_words import chance, happened, who
+from roundhouse.report.rater_words import chance, happened, training, who
 from tests.report.story import (
     LONG,
     NAMES,
@@ -128,6 +128,18 @@ def test_how_sure_a_finding_is_follows_its_own_test(what: str, begin: str, said:
     assert any("(p " in line for line in words)
     assert said in chance(words)
     assert chance(["no vote overlaps with another rater's"]) == ""
+
+
+def test_of_several_findings_the_surest_is_told() -> None:
+    own = "3 of 40 check items right (p 1e-04)"
+    for others in (["an odd way of working", "..."], ["votes look colluding", "as one (p 0.002)"]):
+        assert "about one honest rater in 10,000 a round" in chance([*others, own])
+
+
+def test_a_cap_on_ones_weight_is_told() -> None:
+    one = story()["raters"][0]
+    assert "leaves 19\xa0% of their weight" in training(one | {"kept": 0.19}, "reliability")
+    assert "max_rater_share" not in training(one | {"kept": 1.0}, "reliability")
 
 
 def test_what_else_there_is_to_know_is_told_and_what_warns_is_marked(page: Page) -> None:

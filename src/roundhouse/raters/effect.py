@@ -10,7 +10,7 @@ import pandas as pd
 from roundhouse import jsonl
 from roundhouse.raters import aggregate, fading, influences
 from roundhouse.raters.table import Ratings
-from roundhouse.raters.verdict import RaterVerdict
+from roundhouse.raters.verdict import Epoch, RaterVerdict
 from roundhouse.settings import RaterSettings, SplitSettings
 
 
@@ -55,9 +55,11 @@ def _capped(verdicts: Sequence[RaterVerdict], votes: pd.DataFrame) -> list[Rater
         (rater, number): float(part["kept"].iloc[0])
         for (rater, number), part in train.groupby(["rater", "round"])
     }
+
+    def left(rater: str, epoch: Epoch) -> Epoch:
+        part = kept.get((rater, epoch.round), 1.0)
+        return epoch.scaled(part)._replace(kept=part)
+
     return [
-        one._replace(
-            epochs=[epoch.scaled(kept.get((one.rater, epoch.round), 1.0)) for epoch in one.epochs]
-        )
-        for one in verdicts
+        one._replace(epochs=[left(one.rater, epoch) for epoch in one.epochs]) for one in verdicts
     ]

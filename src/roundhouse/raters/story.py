@@ -185,7 +185,7 @@ def _path(one: RaterVerdict) -> dict[str, Any] | None:
     """path: the sum over their last rounds, at most `MOST_POINTS` points, each the highest of its
     stretch; vote: the number of the vote at each, from 1; round: of each; alarm and change: null,
     or {vote, round, date} of the vote at which the sum passed the threshold, and at which it likely
-    began, in the round in which the newest state began (`evidence.Followed`). A vote before the
+    began, in the run of rounds that ends with the newest (`_begin`). A vote before the
     path has a number below 1. None without any sum."""
     epochs = [epoch for epoch in one.epochs if epoch.followed and len(epoch.followed.values)]
     sums = [epoch.followed for epoch in epochs if epoch.followed]
@@ -219,11 +219,14 @@ def _path(one: RaterVerdict) -> dict[str, Any] | None:
 
 
 def _begin(one: RaterVerdict) -> Begin | None:
-    """Of the change with which the newest state began: a sum that begins anew in a later round of
-    that state says nothing of it."""
-    began = one.since or one.newest.round
-    followed = next(epoch.followed for epoch in one.epochs if epoch.round == began)
-    return followed.begin if followed else None
+    """Of the change that was found in the newest round: where it was found in the rounds before
+    too, in the first of them, since a sum begins anew after each."""
+    begin = None
+    for epoch in reversed(one.epochs):
+        if epoch.followed is None or epoch.followed.begin is None:
+            break
+        begin = epoch.followed.begin
+    return begin
 
 
 def _date(seconds: float) -> str | None:
@@ -274,8 +277,9 @@ def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
     """A rater: rater (the key), region, state, since, was (in the round before), word (a person's:
     was, the state that the tests gave, and date; else None), attention, changed (the state, in the
     last round in which they voted), last (that round; 0 without votes), evidence and
-    evidence_before, accuracy, weight and factor of a vote in that round, votes in all rounds, share
-    of votes and of weight in that round and in all, and the figures of every round.
+    evidence_before, accuracy, weight and factor of a vote in that round, kept (the part of the
+    weight that the cap on one rater's share left), votes in all rounds, share of votes and of
+    weight in that round and in all, and the figures of every round.
     """
     now, before = one.newest, one.epochs[-2] if len(one.epochs) > 1 else None
     changed = before is not None and before.state != now.state
@@ -287,7 +291,7 @@ def _rater(one: RaterVerdict, key: str, totals: Totals) -> dict[str, Any]:
         "last": now.round,
         "evidence": now.evidence, "evidence_before": before.evidence if changed and before else [],
         "accuracy": _estimate(now.accuracy),
-        "weight": now.weight, "factor": now.factor,
+        "weight": now.weight, "factor": now.factor, "kept": now.kept,
         "votes": sum(epoch.votes for epoch in one.epochs),
         "share": {
             "round": _shares([now], totals[now.round]),

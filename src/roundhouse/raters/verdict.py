@@ -51,7 +51,8 @@ class Epoch(NamedTuple):
     and last vote in it, NaN where unknown; changed: time of the first vote after a change within
     the round, else NaN; before, weight_before: how many votes came before it, and their weight;
     followed: the sum over their votes in it that the state was found with, None without one;
-    tested: the state that the tests found, where a person's word stands in its place, else None.
+    tested: the state that the tests found, where a person's word stands in its place, else None;
+    kept: the part of the weight that the cap on one rater's share left.
     """
 
     round: int
@@ -69,6 +70,7 @@ class Epoch(NamedTuple):
     weight_before: float = math.nan
     followed: Followed | None = None
     tested: State | None = None
+    kept: float = 1.0
 
     @property
     def total(self) -> float:

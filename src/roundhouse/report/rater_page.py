@@ -68,7 +68,8 @@ _HOW_TO_READ = (
     "the others make it known. The figures after it are an interval, which holds the true accuracy "
     "in {sure} of cases. With few votes it is wide.",
     "<b>Weight</b> is what one vote counts in training, between 0 and about 1: twice the accuracy "
-    "less one, halved for those who are watched, 0 for those who are suspended. It holds for the "
+    "less one, halved for those who are watched, 0 for those who are suspended, less for whoever "
+    "would stand for more than a set share of the round. It holds for the "
     "votes of one round: votes from before a change keep their weight.",
     "<b>Minority</b> means that someone differs from most but agrees with their own region or "
     "group, which is a view and not a fault.",

@@ -18,6 +18,8 @@ CALLED = {"suspended": "suspended", "watch": "watched", "minority": "with a view
 SLIGHT = 0.05
 #: Chance in a piece of evidence.
 _CHANCE = re.compile(r"\(p (\d[\d.]*(?:e-?\d+)?)\)")
+#: Evidence with a chance of its own.
+_OWN = re.compile(r"votes changed|\d+ of \d+ check items right")
 #: Begin findings over all raters at once: one group of the pool, the others held to a share of
 #: false ones. The chances in such evidence are those before that.
 _GROUP = "votes look colluding"
@@ -53,14 +55,14 @@ def chance(evidence: Sequence[str]) -> str:
     >>> chance(["votes changed: ... (p 0.00042)"])
     'By chance this happens to about one honest rater in 2,400 a round.'
     """
+    own = [float(p) for words in evidence if _OWN.match(words) for p in _CHANCE.findall(words)]
+    if own:
+        return f"By chance this happens to about one honest rater in {_many(min(own))} a round."
     if _GROUP in evidence:
         [group] = _CHANCE.findall(evidence[evidence.index(_GROUP) + 1])
         return f"By chance such a group is found in about one round in {_many(float(group))}."
     if any(words.startswith(_CORRECTED) for words in evidence):
         return "All raters were tested at once; of such findings about one in twenty is wrong."
-    found = [float(p) for words in evidence for p in _CHANCE.findall(words)]
-    if found:
-        return f"By chance this happens to about one honest rater in {_many(min(found))} a round."
     return ""
 
 
@@ -157,6 +159,11 @@ def training(one: Record, weighting: str) -> str:
         effect = "Votes count in full, and no less than the average rater's."
     elif word:
         effect = effect.replace("of this round", "of all rounds")
+    if one.get("kept", 1.0) < 1:
+        effect += (
+            " They gave so many of the round's votes that the limit on one rater's share "
+            f"(raters.max_rater_share) leaves {share(one['kept'])} of their weight."
+        )
     now, every = one["share"]["round"], one["share"]["all"]
     if not now["votes"]:
         return effect
