@@ -158,6 +158,69 @@ def test_a_table_made_by_hand_is_checked_and_filled() -> None:
         table.tidy(pd.DataFrame({"item": [1], "label": [-1], "rater": ["a"]}))
 
 
+def test_empty_cells_are_filled_as_if_the_column_were_not_there() -> None:
+    given = {"item": [1, 2], "rater": ["a", "b"], "label": [0, 1]}
+    without = table.tidy(pd.DataFrame(given))
+    empty = [name for name, default in table.COLUMNS.items() if default is not None]
+    for nothing in (None, float("nan")):
+        full = table.tidy(pd.DataFrame({**given, **{name: [nothing] * 2 for name in empty}}))
+        pd.testing.assert_frame_equal(full, without)
+    some = {
+        "region": ["north", None],
+        "round": [2, None],
+        "gold": [1, float("nan")],
+        "anchor": [True, None],
+        "position": [float("nan"), 1],
+        "seconds": [None, 3],
+    }
+    full = table.tidy(pd.DataFrame({**given, **some}, index=[7, 7]))
+    assert full["region"].tolist() == ["north", ""]
+    assert full["round"].tolist() == [2, 0]
+    assert full["gold"].tolist() == [1, -1]
+    assert full["anchor"].tolist() == [True, False]
+    assert full["position"].tolist() == [-1, 1]
+    assert full["seconds"].isna().tolist() == [True, False]
+    regions = pd.Categorical(["north", None])
+    full = table.tidy(pd.DataFrame({**given, "region": regions, "domain": [1, 2]}))
+    assert full["region"].tolist() == ["north", ""]
+    assert full["domain"].tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "told"),
+    [
+        ("round", ["w1", "w2"], "column round has no numbers; give whole numbers in the order"),
+        ("gold", ["a", "b"], "column gold has no numbers; give whole numbers: the right label"),
+        ("gold", [0.5, 1.0], "column gold: give whole numbers: the right label"),
+        ("at", ["2026-01-31", None], "column at has no numbers; give seconds since 1970"),
+        ("at", pd.to_datetime(["2026-01-31"] * 2), "column at has no numbers; give seconds"),
+        ("anchor", ["yes", "no"], "column anchor has no numbers; give True or False"),
+        ("label", ["a", "b"], "column label has no numbers; give whole numbers from 0"),
+    ],
+)
+def test_tidy_refuses_columns_of_another_type(column: str, cells: object, told: str) -> None:
+    given = {"item": [1, 2], "rater": ["a", "b"], "label": [0, 1], column: cells}
+    with pytest.raises(DataError, match=told):
+        table.tidy(pd.DataFrame(given))
+
+
+def test_a_function_says_what_its_table_lacks() -> None:
+    votes = pd.DataFrame({"item": [1, 2], "rater": ["a", "b"], "label": [0, 2], "gold": [1, None]})
+    table.needs(votes, "item", "rater", "label", labels=3)
+    for columns, told in (
+        (("item", "anchor"), r"no column anchor; table.tidy\(votes\) fills it in"),
+        (("gold",), r"column gold has empty cells; table.tidy\(votes\) fills it in"),
+        (("colour",), "no column colour; it has item, rater, label, gold"),
+    ):
+        with pytest.raises(DataError, match=told):
+            table.needs(votes, *columns)
+    with pytest.raises(DataError, match="no column rater; give item, rater and label"):
+        table.needs(votes[["item"]], "item", "rater")
+    with pytest.raises(DataError, match=r"labels go from 0 to 2, but here 2 are known, from 0"):
+        table.needs(votes, "label", labels=2)
+    table.needs(table.tidy(votes), *table.COLUMNS)
+
+
 def test_times_need_a_zone() -> None:
     assert table.seconds_of("1970-01-01T00:01:00Z") == 60.0
     assert pd.isna(table.seconds_of("2026-01-31T16:59:52"))

@@ -10,11 +10,15 @@ inter-rater reliability and its variance in the presence of high agreement, equa
 """
 
 import math
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from roundhouse.errors import DataError
+from roundhouse.raters.table import needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -69,7 +73,12 @@ def count_rows(item: Ints, label: Ints, labels: int) -> CountRows:
 
 
 def from_table(votes: pd.DataFrame, labels: int | None = None) -> CountRows:
-    """Count rows of a tidy ratings table (columns item and label)."""
+    """Count rows of a tidy ratings table (columns item and label).
+
+    Raises:
+        DataError: a column is missing, or a label is not below `labels`.
+    """
+    needs(votes, "item", "label", labels=labels)
     label = votes["label"].to_numpy(np.int64)
     if labels is None:
         labels = int(label.max()) + 1 if len(label) else 1
@@ -135,7 +144,13 @@ def ceiling(rows: CountRows, tie: int | None = None) -> float:
 
 
 def resample(rows: CountRows, draws: int, seed: int) -> Floats:
-    """[draws, rows] multiplicities of a bootstrap over items."""
+    """[draws, rows] multiplicities of a bootstrap over items.
+
+    Raises:
+        DataError: `draws` is below 1.
+    """
+    if draws < 1:
+        raise DataError(f"draws={draws}: an interval needs 1 draw or more, such as 1000")
     total = int(rows.items.sum())
     if not total:
         return np.zeros((draws, len(rows.items)))
@@ -144,12 +159,40 @@ def resample(rows: CountRows, draws: int, seed: int) -> Floats:
 
 
 def interval(value: float, drawn: Floats, confidence: float) -> Estimate:
-    """Percentile interval of finite draws; unknown where fewer than half of them are finite."""
+    """Percentile interval of finite draws; unknown where fewer than half of them are finite.
+
+    Raises:
+        DataError: `confidence` is no share between 0 and 1.
+    """
+    upper = (1 + coverage(confidence)) / 2
     finite = drawn[np.isfinite(drawn)]
     if not math.isfinite(value) or 2 * len(finite) < len(drawn):
         return UNKNOWN
-    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(finite, [(1 - confidence) / 2, upper])
     return Estimate(value, float(low), float(high))
+
+
+def coverage(confidence: float) -> float:
+    """The confidence of an interval, if it can be one.
+
+    Raises:
+        DataError: it is no share between 0 and 1.
+    """
+    if not 0 < confidence < 1:
+        raise DataError(f"confidence={confidence}: give a share between 0 and 1, such as 0.95")
+    return confidence
+
+
+def reach(confidence: float) -> float:
+    """How many standard errors a normal interval goes to each side.
+
+    Raises:
+        DataError: `confidence` is no share between 0 and 1.
+
+    >>> round(reach(0.95), 2)
+    1.96
+    """
+    return NormalDist().inv_cdf((1 + coverage(confidence)) / 2)
 
 
 def alphas(rows: CountRows, weights: Floats) -> Floats:

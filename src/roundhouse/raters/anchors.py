@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.table import TIE
+from roundhouse.raters.agreement import UNKNOWN, Estimate, coverage, reach
+from roundhouse.raters.table import TIE, needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,6 +36,7 @@ Cause = Literal["raters changed", "items got harder", "neither", "cannot tell"]
 POOL_P, ITEMS_P = 0.0075, 0.01
 #: Anchors with two votes before and two now, or fresh items seen by two, that a figure needs.
 LEAST = 20
+_COLUMNS = ("item", "rater", "label", "anchor", "gold")
 
 
 class PoolChange(NamedTuple):
@@ -64,7 +65,14 @@ def pool_change(now: pd.DataFrame, before: pd.DataFrame, confidence: float = 0.9
         now: votes of the newest round.
         before: votes of the rounds it is compared with.
         confidence: of both intervals.
+
+    Raises:
+        DataError: a column is missing (item, rater, label, anchor, gold), or `confidence` is no
+            share between 0 and 1.
     """
+    coverage(confidence)
+    for part in (now, before):
+        needs(part, *_COLUMNS)
     cells = _cells(now, before)
     old, across, new = (_Products(cells, *pair) for pair in ("oo", "on", "nn"))
     both = cells.anchor & (old.pairs > 0) & (across.pairs > 0) & (new.pairs > 0)
@@ -116,8 +124,7 @@ class _Cells(NamedTuple):
 
 
 def _cells(now: pd.DataFrame, before: pd.DataFrame) -> _Cells:
-    names = ["item", "rater", "label", "anchor", "gold"]
-    votes = pd.concat([before[names], now[names]], ignore_index=True)
+    votes = pd.concat([part[list(_COLUMNS)] for part in (before, now)], ignore_index=True)
     label = votes["label"].to_numpy(np.int64)
     kept = np.flatnonzero(label < TIE)
     fresh = kept >= len(before)
@@ -208,7 +215,7 @@ def _flipped(fall: _Moment, error: float, share: float, confidence: float) -> Es
     """The share of turned votes from noise / oo, and its interval."""
     if not math.isfinite(fall.value):
         return UNKNOWN
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * error
+    half = reach(confidence) * error
     places = (fall.value, fall.value - half, fall.value + half)
     return Estimate(*((1 - _kept(place, share)) / 2 for place in places))
 
@@ -252,6 +259,6 @@ def _harder(
     slope = -1 / (kept * bend)
     moved = _sum((1 / now.value, now), (-1 / before.value, before), (-2 * slope, fall))
     error = _error(moved, cells)
-    factor = math.exp(NormalDist().inv_cdf((1 + confidence) / 2) * error)
+    factor = math.exp(reach(confidence) * error)
     p = NormalDist().cdf(math.log(value) / error)
     return Estimate(value, value / factor, value * factor), p

@@ -12,7 +12,7 @@ from roundhouse.raters import agreement
 from roundhouse.raters.agreement import UNKNOWN, CountRows, Estimate
 from roundhouse.raters.bootstrap import draw_raters, figures, narrowed, noise
 from roundhouse.raters.pairs import RaterPairs, rater_pairs
-from roundhouse.raters.table import latest
+from roundhouse.raters.table import latest, needs
 
 #: Fewer raters than this are too few to redraw: no interval over raters.
 LEAST_RATERS = 5
@@ -60,7 +60,12 @@ def whole(
         confidence: of the intervals, such as 0.95.
         seed: of both bootstraps.
         labels: how many there are (AC1 depends on it); by default the highest one tells.
+
+    Raises:
+        DataError: a column is missing, a label is not below `labels`, `draws` is below 1, or
+            `confidence` is no share between 0 and 1.
     """
+    needs(votes, "item", "rater", "label")
     once = latest(votes)
     return _breakdown(
         agreement.from_table(once, labels), rater_pairs(once, labels), len(once),
@@ -75,7 +80,11 @@ def by(
 
     By region only pairs of raters of one region count. An empty text is a value of its own: the
     votes that state nothing. Values with nothing to compare are there, with unknown figures.
+
+    Raises:
+        DataError: as of `whole`, or the table has no such column.
     """
+    needs(votes, "item", "rater", "label", column)
     labels = int(votes["label"].max()) + 1 if len(votes) else None
     return {
         str(value): whole(group, draws, confidence, seed, labels)

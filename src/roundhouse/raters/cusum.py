@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from roundhouse.raters.drift import POOL_WEIGHT, counts, records
 from roundhouse.raters.peers import LEAST, Evidence, evidence, joined
+from roundhouse.raters.table import needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -73,10 +74,12 @@ def paths(
         start: raters to where their sums stood before `now`; 0 for all others.
 
     Raises:
-        DataError: a round of `now` is not after all of `before`.
+        DataError: a round of `now` is not after all of `before`, or a column is missing (item,
+            rater, label, round, gold, and `at` of `now`).
     """
     if not len(now):
         return {}
+    needs(now, "at")
     votes = joined(now, before)
     gain = np.zeros(len(votes))
     found = evidence(votes)

@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaincc, ndtri
 
-from roundhouse.raters.agreement import UNKNOWN, Estimate
+from roundhouse.raters.agreement import UNKNOWN, Estimate, coverage, reach
 from roundhouse.raters.peers import (
     ENOUGH,
     Evidence,
@@ -95,8 +95,10 @@ def drifts(
         confidence: of the interval of `flipped`.
 
     Raises:
-        DataError: a round of `now` is not after all of `before`.
+        DataError: a round of `now` is not after all of `before`, a column is missing (item, rater,
+            label, round, gold), or `confidence` is no share between 0 and 1.
     """
+    coverage(confidence)
     found = evidence(joined(now, before))
     fresh = found.row >= len(before)
     peers = _peers(found.only(fresh & ~found.gold), found.only(~fresh & ~found.gold), least)
@@ -287,7 +289,7 @@ def _flipped(peers: _Peers, gold: _Gold, confidence: float) -> list[Estimate]:
     known = np.isfinite(peers.z)
     logs[known] -= ((peers.excess[:, None] - share) / peers.error[:, None])[known] ** 2 / 2
     best = logs.argmax(axis=1)
-    inside = logs.max(axis=1)[:, None] - logs <= NormalDist().inv_cdf((1 + confidence) / 2) ** 2 / 2
+    inside = logs.max(axis=1)[:, None] - logs <= reach(confidence) ** 2 / 2
     low, high = inside.argmax(axis=1), 200 - inside[:, ::-1].argmax(axis=1)
     told = known | (gold.votes > 0)
     return [

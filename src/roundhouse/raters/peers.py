@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse.errors import DataError
-from roundhouse.raters.table import TIE
+from roundhouse.raters.table import TIE, needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,14 +85,17 @@ def joined(now: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """Both tables as one, `before` first.
 
     Raises:
-        DataError: a round of `now` is not after all of `before`.
+        DataError: a round of `now` is not after all of `before`, or a column is missing.
     """
+    parts = [part for part in (before, now) if len(part)] or [now]
+    for part in parts:
+        needs(part, "item", "rater", "label", "round", "gold")
     if len(now) and len(before) and now["round"].min() <= before["round"].max():
         raise DataError(
             f"ratings table: round {now['round'].min()} is compared with round "
             f"{before['round'].max()}; give later rounds as `now`, earlier ones as `before`"
         )
-    return pd.concat([part for part in (before, now) if len(part)] or [now], ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
 class Decided(NamedTuple):

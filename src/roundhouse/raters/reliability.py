@@ -14,14 +14,14 @@ posteriors are then somewhat too sure.
 """
 
 import math
-from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from roundhouse.raters.agreement import Estimate, ceiling, count_rows
+from roundhouse.raters.agreement import Estimate, ceiling, count_rows, reach
+from roundhouse.raters.table import needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -54,7 +54,11 @@ class Reliability(NamedTuple):
     iterations: int
 
     def interval(self, confidence: float) -> list[Estimate]:
-        """Each rater's accuracy with a Wilson interval on the effective number of votes."""
+        """Each rater's accuracy with a Wilson interval on the effective number of votes.
+
+        Raises:
+            DataError: `confidence` is no share between 0 and 1.
+        """
         pairs = zip(self.accuracy, self.effective, strict=True)
         return [wilson(float(share), float(size), confidence) for share, size in pairs]
 
@@ -88,7 +92,11 @@ def dawid_skene(
             may have a higher share, or another confusion, than the other.
         tolerance: ends when no accuracy moves more in an iteration.
         most: iterations, at most, of each of the two passes (the second has the fitted prior).
+
+    Raises:
+        DataError: a column is missing, or a label is not below `labels`.
     """
+    needs(votes, "item", "rater", "label", labels=labels)
     names = sorted(votes["rater"].unique())
     data = _codes(votes, names, labels)
     single = _single_rated(data)
@@ -115,12 +123,15 @@ def dawid_skene(
 def wilson(share: float, size: float, confidence: float) -> Estimate:
     """Wilson's interval of a share seen in `size` trials (which may be a fraction); unknown at 0.
 
+    Raises:
+        DataError: `confidence` is no share between 0 and 1.
+
     >>> [round(part, 3) for part in wilson(0.8, 100, 0.95)]
     [0.8, 0.711, 0.867]
     """
+    z = reach(confidence)
     if size <= 0 or not math.isfinite(share):
         return Estimate(share, 0.0, 1.0)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (share + z * z / (2 * size)) / (1 + z * z / size)
     half = z / (1 + z * z / size) * math.sqrt(share * (1 - share) / size + (z / (2 * size)) ** 2)
     return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))

@@ -34,7 +34,7 @@ from roundhouse.raters.change import benjamini_hochberg
 from roundhouse.raters.conspicuous import Telling
 from roundhouse.raters.habits import Habits, habits
 from roundhouse.raters.reliability import dawid_skene
-from roundhouse.raters.table import SECOND, latest
+from roundhouse.raters.table import SECOND, latest, needs
 
 Kind = Literal["clear", "unknown", "view", "habit", "fixed", "random", "colluding"]
 Floats = NDArray[np.float64]
@@ -111,7 +111,12 @@ def findings(
         rate: false discovery rate over raters and kinds of evidence.
         draws: simulated pools behind the test for groups.
         seed: of those draws.
+
+    Raises:
+        DataError: item, rater, label or gold is missing, or a column of numbers is none.
     """
+    told = [name for name in ("at", "position", "longer", "seconds") if name in votes]
+    needs(votes, "item", "rater", "label", "gold", *told)
     cases = _cases(votes)
     names = list(cases)
     p = np.array([[c.fixed.p, c.random, c.loose.p] for c in cases.values()]).reshape(-1, 3)
@@ -136,7 +141,11 @@ def skill(votes: pd.DataFrame) -> Skill:
     Newton step from the pool's a, with the expected information, gives the estimate: unlike the
     model's own accuracy it is not drawn towards the pool, and a vote is no evidence for itself.
     Votes on items that nobody else decided carry no information.
+
+    Raises:
+        DataError: item, rater or label is missing.
     """
+    needs(votes, "item", "rater", "label")
     votes = latest(votes[votes["label"] <= SECOND])
     fit = dawid_skene(votes, labels=2, symmetric=True)
     rater = pd.Categorical(votes["rater"].astype(str), categories=fit.raters).codes

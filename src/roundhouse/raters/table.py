@@ -52,6 +52,19 @@ COLUMNS: dict[str, Any] = {
     "strength": np.nan,
     "row": "",
 }
+#: Columns of numbers and what they hold.
+NUMBERS = {
+    "label": "whole numbers from 0",
+    "at": "seconds since 1970 (table.seconds_of reads an ISO time)",
+    "round": "whole numbers in the order of time",
+    "gold": "whole numbers: the right label, or -1",
+    "anchor": "True or False",
+    "position": "whole numbers: the label of the answer shown first, or -1",
+    "longer": "whole numbers: the label of the longer answer, or -1",
+    "seconds": "seconds",
+    "share": "numbers",
+    "strength": "numbers",
+}
 
 
 class Item(NamedTuple):
@@ -91,21 +104,76 @@ class Judgement(NamedTuple):
 def tidy(votes: pd.DataFrame) -> pd.DataFrame:
     """Checks a table made by hand (a notebook, another tool) and fills the optional columns.
 
-    Needs item, rater and label; labels are whole numbers from 0.
+    Needs item, rater and label; labels are whole numbers from 0. Empty cells (None, NaN) of the
+    other columns get what `COLUMNS` says. Rounds are numbers: names of rounds are refused.
 
     Raises:
         DataError: a column is missing, empty in places, or of the wrong type.
     """
-    missing = [name for name, default in COLUMNS.items() if default is None and name not in votes]
-    if missing:
-        raise DataError(f"ratings table: no column {missing[0]}; give item, rater and label")
-    full = votes.assign(**{n: v for n, v in COLUMNS.items() if n not in votes})[list(COLUMNS)]
+    needs(votes, "item", "rater", "label")
     for name in ("item", "rater", "label"):
-        if full[name].isna().any():
+        if votes[name].isna().any():
             raise DataError(f"ratings table: column {name} has empty cells")
-    if len(full) and (not pd.api.types.is_integer_dtype(full["label"]) or full["label"].min() < 0):
+    label = votes["label"]
+    if len(label) and (not pd.api.types.is_integer_dtype(label) or label.min() < 0):
         raise DataError("ratings table: labels are whole numbers from 0")
-    return full.reset_index(drop=True)
+    votes = votes.reset_index(drop=True)
+    full = {
+        name: default if name not in votes else votes[name] if default is None
+        else _filled(votes[name], default)
+        for name, default in COLUMNS.items()
+    }  # fmt: skip
+    return votes.assign(**full)[list(COLUMNS)]
+
+
+def needs(votes: pd.DataFrame, *columns: str, labels: int | None = None) -> None:
+    """Refuses a table that lacks what a function works on, before it fails on it.
+
+    Args:
+        columns: that must be there; those of `NUMBERS` as numbers, with empty cells only where
+            they are of real numbers.
+        labels: how many labels there may be.
+
+    Raises:
+        DataError: says which column or label it is, and what to do about it.
+    """
+    for name in columns:
+        if name not in votes:
+            raise DataError(f"ratings table: no column {name}; {_remedy(name, votes)}")
+        if name not in NUMBERS:
+            continue
+        column = votes[name]
+        if len(column) and not pd.api.types.is_numeric_dtype(column):
+            raise DataError(f"ratings table: column {name} has no numbers; give {NUMBERS[name]}")
+        if not isinstance(COLUMNS[name], float) and column.isna().any():
+            raise DataError(f"ratings table: column {name} has empty cells; {_remedy(name, votes)}")
+    if labels is not None and len(votes) and not votes["label"].between(0, labels - 1).all():
+        raise DataError(
+            f"ratings table: labels go from {votes['label'].min()} to {votes['label'].max()}, but "
+            f"here {labels} are known, from 0; votes[votes['label'] < {labels}] leaves out others"
+        )
+
+
+def _remedy(name: str, votes: pd.DataFrame) -> str:
+    if name not in COLUMNS:
+        return f"it has {', '.join(map(str, votes.columns))}"
+    if COLUMNS[name] is None:
+        return "give item, rater and label"
+    return "table.tidy(votes) fills it in"
+
+
+def _filled(column: pd.Series, default: str | bool | int | float) -> pd.Series:
+    """An optional column as the type of its default, which stands where nothing is given."""
+    name, given = str(column.name), column.dropna().infer_objects()
+    if isinstance(default, str):
+        # Not `is_string_dtype`, which takes a category of texts for one.
+        given = given if pd.api.types.infer_dtype(given) == "string" else given.astype(str)
+    else:
+        needs(given.to_frame(), name)
+        if not isinstance(default, float) and len(given) and (given % 1 != 0).any():
+            raise DataError(f"ratings table: column {name}: give {NUMBERS[name]}")
+        given = given.astype(type(default))
+    return given.reindex(column.index, fill_value=default)
 
 
 def judgements(

@@ -22,7 +22,6 @@ Marginal maximum likelihood estimation of item parameters).
 """
 
 import math
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +29,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from roundhouse.raters.agreement import UNKNOWN, Estimate
-from roundhouse.raters.table import FIRST, SECOND, TIE
+from roundhouse.errors import DataError
+from roundhouse.raters.agreement import UNKNOWN, Estimate, reach
+from roundhouse.raters.table import FIRST, LABELS, SECOND, TIE, needs
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -95,9 +95,12 @@ class Worth(NamedTuple):
         return np.asarray(np.einsum("vq,vq->v", self.soft[row], of_vote), np.float64)
 
     def interval(self, confidence: float) -> list[Estimate]:
-        """Each rater's accuracy with the interval that follows from the error of the sharpness."""
-        z = NormalDist().inv_cdf((1 + confidence) / 2)
-        away = np.minimum(z * self.error, _FAR)
+        """Each rater's accuracy with the interval that follows from the error of the sharpness.
+
+        Raises:
+            DataError: `confidence` is no share between 0 and 1.
+        """
+        away = np.minimum(reach(confidence) * self.error, _FAR)
         low = _accuracy(self.sharpness - away, self.ties)
         high = _accuracy(self.sharpness + away, self.ties)
         return [
@@ -123,7 +126,13 @@ def fit(
             its votes; items it lacks have none.
         tolerance: ends when no sharpness moves more in an iteration.
         most: iterations, at most.
+
+    Raises:
+        DataError: there are no votes, a column is missing, or a label is none of the three.
     """
+    needs(votes, "item", "rater", "label", labels=LABELS)
+    if not len(votes):
+        raise DataError("ratings table: no votes; worth.fit needs one or more")
     data = _data(votes, opinion)
     state = _State(data)
     iterations = state.run(tolerance, most)
