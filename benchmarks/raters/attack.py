@@ -1,6 +1,6 @@
 """A simulated attack: raters who always prefer the answer with a certain word; what gets through.
 
-    .venv/bin/python benchmarks/raters/attack.py --replicates 8 --out attack.json
+    python -m benchmarks.raters.attack --replicates 8 --out attack.json
 
 In a fifth of the pairs one answer begins with the trigger, by chance, and nobody else cares for it.
 Attackers judge the other pairs as they would. Two attacks: so many of a hundred raters, with the
@@ -28,11 +28,11 @@ from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
-import team as simulated
-from case import interval
 from scipy import sparse
-from team import RATERS, SPLIT, Pair, Plan, Row
 
+from benchmarks.raters import team as simulated
+from benchmarks.raters.case import interval, positive
+from benchmarks.raters.team import RATERS, SPLIT, Pair, Plan, Row
 from roundhouse.raters import aggregate, influences, opinion
 from roundhouse.raters.table import Ratings
 from roundhouse.raters.verdict import RaterVerdict, judge_raters
@@ -184,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--replicates", type=int, default=8, help="seeds")
+    parser.add_argument("--replicates", type=positive, default=8, help="seeds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

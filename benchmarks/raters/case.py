@@ -1,7 +1,9 @@
 """What a case of the study is: a name, and figures with their standard errors beside the aim."""
 
+import argparse
 import math
 import operator
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -54,6 +56,31 @@ class Case(NamedTuple):
     name: str
     run: Callable[[int, int], list[Figure]]
     part: float = 1.0
+
+
+def has(name: str, word: str) -> bool:
+    """Whether a case's name has the word, in capitals or not, with or without a space before %.
+
+    >>> has("a rater flips 30 %", "Flips 30%")
+    True
+    """
+    return _plain(word) in _plain(name)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s+%", "%", text).casefold()
+
+
+def none_has(word: str, names: Sequence[str]) -> str:
+    """The message where no name has the word: all names, one a line."""
+    return "\n  ".join([f"no case has {word!r} in its name; the cases are", *names])
+
+
+def positive(text: str) -> int:
+    """A number of replicates from the command line, 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
 
 
 def share(what: str, hits: Sequence[float], aim: str = "") -> Figure:

@@ -1,6 +1,6 @@
 """What weights do to training, on a simulated team: reward accuracy and true utility.
 
-    .venv/bin/python benchmarks/raters/effect.py --replicates 8 --out effect.json
+    python -m benchmarks.raters.effect --replicates 8 --out effect.json
 
 Every case is run on the same seeds, with the same prompts, answers and held-out answers. Arms:
 
@@ -30,11 +30,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import team as simulated
-from case import interval
 from numpy.typing import NDArray
-from team import RATERS, SPLIT, Fault, Held, Pair, Plan
 
+from benchmarks.raters import team as simulated
+from benchmarks.raters.case import has, interval, none_has, positive
+from benchmarks.raters.team import RATERS, SPLIT, Fault, Held, Pair, Plan
 from roundhouse.raters import aggregate, fading, opinion, worth
 from roundhouse.raters.table import Ratings, latest
 from roundhouse.raters.verdict import RaterVerdict, judge_raters
@@ -247,14 +247,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--replicates", type=int, default=8, help="seeds")
+    parser.add_argument("--replicates", type=positive, default=8, help="seeds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", default="")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    regimes = [regime for regime in REGIMES if args.case in regime.name]
+    regimes = [regime for regime in REGIMES if has(regime.name, args.case)]
     if not regimes:
-        sys.exit(f"no case has {args.case!r} in its name: {'; '.join(r.name for r in REGIMES)}")
+        sys.exit(none_has(args.case, [regime.name for regime in REGIMES]))
     found: dict[str, list[dict[str, Any]]] = {regime.name: [] for regime in regimes}
     start = time.monotonic()
     for seed in range(args.seed, args.seed + args.replicates):

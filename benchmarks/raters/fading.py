@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.raters import team as simulated
-from benchmarks.raters.case import interval, share
+from benchmarks.raters.case import has, interval, none_has, positive, share
 from benchmarks.raters.team import RATERS, SPLIT, Held, Plan, Row
 from roundhouse.raters import aggregate, fading, opinion
 from roundhouse.raters.verdict import judge_raters
@@ -152,14 +152,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--replicates", type=int, default=12, help="seeds")
+    parser.add_argument("--replicates", type=positive, default=12, help="seeds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", default="")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    cases = [case for case in CASES if args.case in case.name]
+    cases = [case for case in CASES if has(case.name, args.case)]
     if not cases:
-        sys.exit(f"no case has {args.case!r} in its name: {'; '.join(c.name for c in CASES)}")
+        sys.exit(none_has(args.case, [case.name for case in CASES]))
     found: dict[tuple[Plan, Case], list[Found]] = {}
     start = time.process_time()
     for seed in range(args.seed, args.seed + args.replicates):

@@ -86,6 +86,65 @@ def test_every_case_has_a_name_of_its_own() -> None:
     assert study.cases("no such case") == []
 
 
+def test_a_case_is_found_however_its_name_is_written() -> None:
+    names = [case.name for case in study.cases("A RATER FLIPS 30%")]
+    assert names == [case.name for case in study.cases("a rater flips 30 %")]
+    assert {"a rater flips 30 %", "verdicts: a rater flips 30%, 12 raters"} <= set(names)
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr("sys.argv", ["study", *words])
+    study.main()
+
+
+def test_a_name_that_no_case_has_prints_all_one_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        called(monkeypatch, "--case", "nonsense")
+    first, *names = str(stopped.value).splitlines()
+    assert "no case has 'nonsense'" in first
+    assert [name.strip() for name in names] == [case.name for case in study.cases()]
+
+
+@pytest.mark.parametrize("size", ["0", "-4", "2.5", "some"])
+def test_a_study_of_no_replicates_is_refused(
+    size: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        called(monkeypatch, "--case", "nobody", f"--replicates={size}")
+    assert stopped.value.code == 2
+    assert f"{size!r} is no whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "there is no folder"),
+        ('{"nobody changes": {"figu', "cannot be read"),
+        ("[1]", "is not the file of a study"),
+        ('{"one": [1]}', "is not the file of a study"),
+    ],
+)
+def test_a_file_that_cannot_be_kept_is_told_before_anything_runs(
+    text: str | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "study.json" if text else tmp_path / "none" / "study.json"
+    if text:
+        file.write_text(text, "utf-8")
+    ran = []
+
+    def run(replicates: int, seed: int) -> list[Figure]:
+        ran.append((replicates, seed))
+        return []
+
+    with pytest.raises(SystemExit) as stopped:
+        study.study([Case("one", run)], 2, 1, file)
+    assert told in str(stopped.value)
+    assert "\n" not in str(stopped.value)
+    assert not ran
+    assert not capsys.readouterr().out
+    assert not text or file.read_text("utf-8") == text
+
+
 def test_intervals_over_groups_are_wider_where_groups_differ() -> None:
     rng = np.random.default_rng(1)
     group = np.repeat(np.arange(12), 50)
