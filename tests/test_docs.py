@@ -84,6 +84,15 @@ def test_examples_in_python_run(document: Path) -> None:
         exec(compile(block, name(document), "exec"), {})
 
 
+@every_document
+def test_modules_that_commands_run_are_there_and_are_run_by_name(document: Path) -> None:
+    """`python benchmarks/raters/X.py` would not find its neighbours; only -m does."""
+    for code in code_in(document.read_text(encoding="utf-8")):
+        assert not re.search(r"python benchmarks/raters/", code), code
+        for module in re.findall(r"python -m (benchmarks[.\w]*)", code):
+            assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
 def test_every_reason_code_is_explained() -> None:
     text = (ROOT / "docs" / "feedback.md").read_text(encoding="utf-8")
     table = text.partition("## Reason codes")[2].partition("\n## ")[0]
