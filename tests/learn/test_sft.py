@@ -1,6 +1,6 @@
 """Supervised fine-tuning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,30 @@ def test_without_demonstrations_the_stage_says_so(
     _write(tmp_path, "eval")
     with pytest.raises(DataError, match="no demonstrations to train on"):
         sft.run(tmp_path, tmp_path / "out", tiny(), 3, silent)
+
+
+def test_without_demonstrations_a_model_that_answers_stays_as_it_is(
+    shared: Path, tmp_path: Path, tiny: Callable[..., Settings], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(tmp_path, "eval", "judge")
+    base = shared / "models" / "stories260K"
+    for name, adapted in (("whole", []), ("adapters", ["sft", "align"])):
+        settings = tiny(**{"model.base": base, "lora.stages": adapted})
+        sft.run(tmp_path, tmp_path / name, settings, 3, _no_step)
+    assert capsys.readouterr().err.count("the supervised model is model.base as it is\n") == 2
+    assert sha256_folder(tmp_path / "whole") == sha256_folder(tmp_path / "adapters")
+    figures = jsonl.read_json(tmp_path / "whole" / "figures.json")
+    assert figures == {"sft/demonstrations": 0, "sft/heldout_loss": figures["sft/heldout_loss"]}
+    assert [path.name for path in sorted((tmp_path / "whole").iterdir())] == [
+        "figures.json", "model", "samples.jsonl",
+    ]  # fmt: skip
+    before, after = (models.load(f).model.state_dict() for f in (base, tmp_path / "whole/model"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def _no_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
+    raise AssertionError(f"step {step} of {total} trained: {metrics}")
 
 
 def _write(folder: Path, *sides: str) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, text
 
 from roundhouse.errors import DataError, LedgerError
 from roundhouse.feedback import Row, parse
-from roundhouse.ledger import Candidate, Counts, Ledger, Rejected
+from roundhouse.ledger import Candidate, Counts, Erasures, Ledger, Rejected
 from roundhouse.ledger.append import PART_BYTES
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -60,6 +60,14 @@ def test_rows_come_back_in_order_as_they_were(ledger: Ledger) -> None:
     assert ledger.row("g-3") == rows[4]
     assert ledger.row("none") is None
     assert list(ledger.rows(rater="r1")) == rows and list(ledger.rows(rater="r2")) == []
+
+
+def test_it_says_whether_it_holds_a_kind_of_row_that_was_not_erased(ledger: Ledger) -> None:
+    assert not ledger.holds("demonstration", "correction")
+    ledger.append(ledger.start_batch("a.jsonl", "jsonl"), candidates(row("a"), row("b", "x")))
+    assert ledger.holds("correction", "demonstration") and not ledger.holds("comparison", "flag")
+    Erasures(ledger).forget_rater("r1", "asked")
+    assert not ledger.holds("demonstration")
 
 
 def test_content_that_is_known_is_a_duplicate_whatever_its_id(ledger: Ledger) -> None:

@@ -113,3 +113,11 @@ def test_a_description_is_cut_between_sections_and_says_where_the_rest_is() -> N
     assert card.startswith(whole + "\n\n## ")
     assert "## Decision" in whole
     assert shortened(card, len(card)) == card
+
+
+def test_a_model_that_no_demonstration_taught_is_not_called_fine_tuned() -> None:
+    figures = RECORD["figures"]
+    taught = model_card(RECORD | {"figures": figures | {"sft/demonstrations": 9}})
+    assert "fine-tuned on demonstrations, then trained by PPO" in taught
+    untaught = model_card(RECORD | {"figures": figures | {"sft/demonstrations": 0}})
+    assert "not fine-tuned first, since there were no demonstrations, then trained" in untaught

@@ -135,6 +135,15 @@ def test_a_round_of_dpo_says_what_taught_it_and_has_no_line_of_ppo() -> None:
     assert "PPO" not in text and "DPO" not in report.round_lines(RECORD)
 
 
+def test_a_round_without_demonstrations_says_what_its_supervised_model_is() -> None:
+    lines = [
+        report.round_lines(RECORD | {"metrics": RECORD["metrics"] | {"sft/demonstrations": count}})
+        for count in (0.0, 7.0)
+    ]
+    said = ["model.base  as it is: no demonstrations" in text for text in lines]
+    assert said == [True, False]
+
+
 def test_plain_lines_give_every_rule_and_an_overruled_one_is_marked() -> None:
     taken = RULES[1] | {"rule": "safety", "accepted": True}
     text = report.round_lines(RECORD | {"rules": [*RULES, taken]})

@@ -1,16 +1,22 @@
 """What a round refuses before it takes a number."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roundhouse import jsonl
 from roundhouse.errors import BusyError, CheckoutError, OvertakenError, SettingsError
+from roundhouse.feedback import parse
 from roundhouse.gate import Decision
+from roundhouse.ledger import Candidate, Ledger
+from roundhouse.locations import Locations
 from roundhouse.rounds import begin, git
 from roundhouse.rounds.begin import Request, Round, Skipped
 from roundhouse.rounds.workspace import DECISION_FILE
-from tests.rounds.conftest import snapshot_and_publish
+from tests.rounds.conftest import receive, snapshot_and_publish
 
 
 def _ask(root: Path, *overrides: str) -> None:
@@ -34,6 +40,24 @@ def test_a_skipped_round_leaves_a_reason_and_takes_no_number(second: Round) -> N
         begin.skip_busy(Request(root, finish=True), OvertakenError("taken over"))
     assert [reason for _, reason in second.ledger.skips()] == [str(skipped.value), str(busy)]
     assert len(second.ledger.rounds()) == before
+
+
+def test_a_model_from_scratch_needs_demonstrations_before_a_round_begins(
+    make_checkout: Callable[..., Path], shared: Path
+) -> None:
+    root = make_checkout(**{"simulate.enabled": False})
+    with Ledger.open(Locations(root).ledger_url) as ledger:
+        vote: dict[str, Any] = {"kind": "comparison", "prompt": "p", "responses": ["a", "b"]}
+        vote |= {"choice": 0, "rater": "r", "created_at": "2026-01-01T00:00:00Z"}
+        row = parse(vote, datetime.now(UTC))
+        ledger.append(ledger.start_batch("f", "jsonl"), [Candidate(1, row, b"")])
+        with pytest.raises(SettingsError, match=r"^model.base: scratch, and the ledger has no"):
+            _ask(root)
+        assert ledger.rounds() == []
+        _ask(root, f"model.base={shared / 'models' / 'stories260K'}")
+        receive(ledger, "a demonstration")
+        _ask(root)
+        assert len(ledger.rounds()) == 2
 
 
 @pytest.mark.parametrize("decided", [True, False])

@@ -1,5 +1,6 @@
 """Stage sft: supervised fine-tuning on demonstrations and corrections."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -54,19 +55,27 @@ def run(
 ) -> None:
     """Trains `model.base` on the usable demonstrations in `raters`; writes model, figures, samples.
 
-    Prompts of the sides judge and eval never train; the loss on the eval side is reported.
+    Prompts of the sides judge and eval never train; the loss on the eval side is reported. Where
+    nothing is there to train on, the supervised model is `model.base` as it is.
+
+    Raises:
+        DataError: nothing to train on, and a base from scratch, which says nothing untrained.
     """
     optimizers.start(seed, settings.compute.threads)
     training = demonstrations(raters, "train")
     held_out = demonstrations(raters, "eval")
-    if not training:
-        raise DataError(f"{raters}: no demonstrations to train on; ingest demonstrations first")
-    adapted = "sft" in settings.lora.stages
+    if not training and settings.model.base == model_folder.SCRATCH:
+        raise DataError(
+            f"{raters}: no demonstrations to train on, and model.base is scratch: ingest "
+            "demonstrations or corrections, or name a model that answers already"
+        )
+    adapted = bool(training) and "sft" in settings.lora.stages
     if settings.model.base != model_folder.SCRATCH:
         config = models.configuration(model_folder.of_stage(settings.model))
-        load = memory.load(settings, settings.sft.batch)
+        load = memory.load(settings, settings.sft.batch if training else 1)
         adapters = lora.size(config, settings.lora) if adapted else 0
-        needed = memory.plan(config, load, not adapted, frozen=adapted, adapters=adapters)
+        whole = bool(training) and not adapted
+        needed = memory.plan(config, load, whole, frozen=not whole, adapters=adapters)
         memory.require("sft", needed, models.device())
     policy = models.load_policy(settings.model)
     if settings.lora.stages:
@@ -74,12 +83,15 @@ def run(
         lora.size(policy.model.config, settings.lora)
     if adapted:
         policy = policy._replace(model=lora.on(policy.model, settings.lora, seed))
-    with passes.of(settings.compute):
-        loss = train(policy, training, settings, seed, log, checkpoints)
-    policy = policy._replace(model=models.whole(policy.model))
+    figures = {"sft/demonstrations": float(len(training))}
+    if training:
+        with passes.of(settings.compute):
+            figures["sft/loss"] = train(policy, training, settings, seed, log, checkpoints)
+        policy = policy._replace(model=models.whole(policy.model))
     if not parallel.first():
         return
-    figures = {"sft/loss": loss, "sft/demonstrations": float(len(training))}
+    if not training:
+        sys.stderr.write("sft: no demonstrations: the supervised model is model.base as it is\n")
     if held_out:
         figures["sft/heldout_loss"] = evaluate(policy, held_out, settings)
     lora.settle(policy.model, out / "adapter")

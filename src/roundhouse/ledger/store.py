@@ -181,6 +181,13 @@ class Ledger:
             with self._reading() as connection:
                 yield _quarantined(connection, key)
 
+    def holds(self, *kinds: str) -> bool:
+        """Whether it has a row of one of these kinds that was not erased."""
+        table = schema.feedback.c
+        query = select(table.seq).where(table.kind.in_(kinds), table.erasure.is_(None)).limit(1)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
+
     def verify_chain(self) -> Verified:
         """Recomputes every digest, the chain over them, and each row's columns from its text.
 

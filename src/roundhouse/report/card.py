@@ -81,9 +81,15 @@ def _head(record: Record) -> list[str]:
     )
     return [
         *lines,
-        f"A language model that answers prompts: {base}, fine-tuned on demonstrations, then "
+        f"A language model that answers prompts: {base}, {_tuned(record['figures'])}, then "
         f"{_trained(record['figures'])}.",
     ]
+
+
+def _tuned(figures: Mapping[str, float]) -> str:
+    if figures.get("sft/demonstrations") == 0:
+        return "not fine-tuned first, since there were no demonstrations"
+    return "fine-tuned on demonstrations"
 
 
 def _trained(figures: Mapping[str, float]) -> str:

@@ -198,6 +198,8 @@ def _newest(metrics: Metrics) -> Line | None:
 
 
 def _models(metrics: Metrics) -> Iterable[Line | None]:
+    if metrics.get("sft/demonstrations") == 0:
+        yield Line("SFT", "model.base", "as it is: no demonstrations or corrections to learn from")
     note = "of held-out pairs"
     if ceiling := metrics.get("raters/ceiling"):
         share = metrics.get("reward/accuracy", 0) / ceiling

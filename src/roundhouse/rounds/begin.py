@@ -191,6 +191,7 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
     _require_known_past(places.root, ledger, previous)
     _refuse_moved_sides(places.root, settings, previous)
     _enough_feedback(request, settings, places, ledger, previous)
+    _require_demonstrations(settings, ledger)
     text = workspace.settings_text(source, raw, changed=bool(request.overrides))
     code = head(places.root)
     plan = workspace.Plan(code, previous, text, request.allow_dirty, request.accept)
@@ -253,6 +254,20 @@ def _enough_feedback(
         reason = f"{new} new rows of feedback since {previous or 'the start'}, {needed} wanted"
         ledger.add_skip(reason)
         raise Skipped(reason)
+
+
+def _require_demonstrations(settings: Settings, ledger: Ledger) -> None:
+    """A model from scratch learns to answer from demonstrations alone; votes cannot teach it.
+
+    Whether one is left on the side that trains, once rows were checked, the stage sft finds out.
+    """
+    if settings.model.base != model_folder.SCRATCH or settings.simulate.enabled:
+        return
+    if not ledger.holds("demonstration", "correction"):
+        raise SettingsError(
+            "model.base: scratch, and the ledger has no demonstration or correction to teach it "
+            "to answer: ingest some, or name a model that answers already"
+        )
 
 
 def _unfinished(places: Locations, ledger: Ledger) -> int | None:
