@@ -22,3 +22,10 @@ def test_alarms_of_training_and_of_the_raters_are_warnings(tmp_path: Path) -> No
         "raters: Region c is missing.",
         "ppo-alarm: kl in 4 steps; in MLflow see ppo/alarms/kl",
     ]
+
+
+def test_rows_without_use_are_counted_by_reason(tmp_path: Path) -> None:
+    assert record.reasons(tmp_path / record.UNUSED, "reason") == {}
+    lines = [{"id": str(n), "reason": "panel" if n < 3 else "unpaired"} for n in range(5)]
+    jsonl.write(tmp_path / record.UNUSED, lines)
+    assert record.reasons(tmp_path / record.UNUSED, "reason") == {"panel": 3, "unpaired": 2}

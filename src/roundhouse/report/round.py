@@ -8,6 +8,7 @@ A round's record is a mapping; what it lacks is left out:
     data_version  DVC's hash of data/feedback
     partitions    file name to number of rows
     feedback      received, accepted, duplicate, quarantined: all that ever came to the ledger
+    unused        reason to rows without use
     metrics       metric name to number; `simulation/...` is shown and labelled as such
     seconds       step to seconds
     raters        key, state and since when of raters who are not ok
@@ -165,7 +166,7 @@ def _feedback(record: Record, metrics: Metrics) -> Iterable[Line]:
         }
         note = f"{metrics.get('raters/excluded', 0):,.0f} excluded{layout.listed(checks)}"
         if unused := metrics.get("raters/unused"):
-            note += f", {unused:,.0f} without use"
+            note += f", {unused:,.0f} without use{layout.listed(record.get('unused', {}))}"
         yield Line("rows used", f"{metrics['raters/used']:,.0f}", note)
 
 

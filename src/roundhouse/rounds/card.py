@@ -10,7 +10,7 @@ from roundhouse.report.card import model_card
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.git import head
-from roundhouse.rounds.record import figures
+from roundhouse.rounds.record import UNUSED, figures, reasons
 from roundhouse.rounds.workspace import CARD_FILE
 from roundhouse.storage import writing
 
@@ -45,8 +45,8 @@ def _record(this: Round, decision: Decision) -> dict[str, Any]:
         "rows": {
             "accepted": sum(part.rows for part in frozen.partitions.values()),
             "used": int(found.get("raters/used", 0)),
-            "excluded": _reasons(this.workspace / "out/validate/excluded.jsonl", "check"),
-            "unused": _reasons(this.workspace / "out/raters/unused.jsonl", "reason"),
+            "excluded": reasons(this.workspace / "out/validate/excluded.jsonl", "check"),
+            "unused": reasons(this.workspace / UNUSED, "reason"),
             **composition,
         },
         "raters": _raters(this.workspace / "out/raters/raters.json"),
@@ -64,10 +64,6 @@ def _composition(workspace: Path, partitions: list[str]) -> tuple[dict[str, dict
             for key, count in counts.items():
                 count[row.get(key, "none")] += 1
     return {key: dict(count) for key, count in counts.items()}, simulated
-
-
-def _reasons(path: Path, key: str) -> dict[str, int]:
-    return dict(Counter(row[key] for row in jsonl.read(path)))
 
 
 def _raters(path: Path) -> dict[str, dict[str, int]]:

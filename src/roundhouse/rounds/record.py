@@ -1,5 +1,6 @@
 """A round's record: plain data, made from its files, for the terminal, the ledger and `--json`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,24 @@ from roundhouse.rounds.workspace import DATA_POINTER
 from roundhouse.simulate import outcome
 
 ANSWERS = Path("out") / "evaluate" / "answers.jsonl"
+UNUSED = Path("out") / "raters" / "unused.jsonl"
 
 
 def make(
-    this: Round, decision: str, reasons: Sequence[str], seconds: Mapping[str, float]
+    this: Round, decision: str, why: Sequence[str], seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """The record of a finished round.
 
     Keys: round, decision, reasons, data_version, commit, metrics, seconds, workspace, rules,
-    warnings, raters (those in another state than ok), and what the round was made of.
+    warnings, raters (those in another state than ok), unused (reason to rows without use), and what
+    the round was made of.
     """
     frozen = inputs_module.read(this.workspace)
     rules = this.workspace / "decision.json"
     return {
         "round": this.number,
         "decision": decision,
-        "reasons": list(reasons),
+        "reasons": list(why),
         "data_version": data_version(this.workspace),
         "commit": tag_commit(this),
         "metrics": figures(this.workspace) | _simulation(this),
@@ -41,6 +44,7 @@ def make(
         "rules": jsonl.read_json(rules)["reasons"] if rules.exists() else [],
         "warnings": warnings(this.workspace),
         "raters": raters(this.workspace),
+        "unused": reasons(this.workspace / UNUSED, "reason"),
         "feedback": this.ledger.counts()._asdict(),
     }
 
@@ -60,6 +64,11 @@ def raters(workspace: Path) -> list[dict[str, Any]]:
     told = jsonl.read_json(path)["raters"] if path.exists() else []
     keys = ("rater", "state", "since")
     return [{key: one[key] for key in keys} for one in told if one["state"] != "ok"]
+
+
+def reasons(path: Path, key: str) -> dict[str, int]:
+    """How often each reason stands in a file of rows that were left out; none before it is made."""
+    return dict(Counter(row[key] for row in jsonl.read(path))) if path.exists() else {}
 
 
 def alarms(figures: Mapping[str, float]) -> list[str]:
