@@ -62,6 +62,15 @@ def test_rows_come_back_in_order_as_they_were(ledger: Ledger) -> None:
     assert list(ledger.rows(rater="r1")) == rows and list(ledger.rows(rater="r2")) == []
 
 
+def test_counts_of_files_that_came_after_a_time(ledger: Ledger) -> None:
+    for at, entry in (("00", candidates(row("a"))[0]), ("10", Rejected(1, "not_json", "m", b"{"))):
+        batch = ledger.start_batch("a.jsonl", "jsonl", f"2026-01-31T16:59:{at}Z")
+        ledger.append(batch, [entry])
+    assert ledger.counts() == Counts(2, 1, 0, 1)
+    assert ledger.counts("2026-01-31T16:59:00Z") == Counts(1, 0, 0, 1)
+    assert ledger.counts("2026-01-31T16:59:10Z") == Counts()
+
+
 def test_it_says_whether_it_holds_a_kind_of_row_that_was_not_erased(ledger: Ledger) -> None:
     assert not ledger.holds("demonstration", "correction")
     ledger.append(ledger.start_batch("a.jsonl", "jsonl"), candidates(row("a"), row("b", "x")))

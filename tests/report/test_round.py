@@ -146,6 +146,19 @@ def test_a_round_without_demonstrations_says_what_its_supervised_model_is() -> N
     assert said == [True, False]
 
 
+@pytest.mark.parametrize("new", [0, 15])
+def test_what_was_put_aside_long_ago_is_told_from_what_is_new(new: int) -> None:
+    since = {"received": 900, "accepted": 885, "duplicate": 0, "quarantined": new}
+    text = report.round_lines(RECORD | {"feedback_since": since})
+    assert f"20 quarantined, {new} of them since the last round\n" in text
+    clean = RECORD["feedback"] | {"received": 22580, "quarantined": 0}
+    assert "since the last" not in report.round_lines(
+        RECORD | {"feedback": clean, "feedback_since": since | {"quarantined": 0}}
+    )
+    first = report.round_lines(RECORD | {"feedback_since": {}})
+    assert "20 quarantined\n" in first
+
+
 def test_plain_lines_give_every_rule_and_an_overruled_one_is_marked() -> None:
     taken = RULES[1] | {"rule": "safety", "accepted": True}
     text = report.round_lines(RECORD | {"rules": [*RULES, taken]})

@@ -191,8 +191,9 @@ def _count(connection: Connection, batch: int, counts: Counts) -> None:
     )
 
 
-def totals(connection: Connection) -> Counts:
-    """The counts of all batches together."""
+def totals(connection: Connection, after: str = "") -> Counts:
+    """The counts of all batches that were begun after a time (UTC text) together."""
     columns = schema.batch.c
     sums = [func.coalesce(func.sum(columns[name]), 0) for name in Counts._fields]
-    return Counts(*(int(value) for value in connection.execute(select(*sums)).one()))
+    query = select(*sums).where(columns.started_at > after)
+    return Counts(*(int(value) for value in connection.execute(query).one()))

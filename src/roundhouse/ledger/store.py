@@ -116,10 +116,10 @@ class Ledger:
         with self._reading() as connection:
             return [_batch(row) for row in connection.execute(_BATCHES).mappings()]
 
-    def counts(self) -> Counts:
-        """What happened to everything that was ever received."""
+    def counts(self, after: str = "") -> Counts:
+        """What happened to all that was ever received, or in files begun after a time."""
         with self._reading() as connection:
-            return append.totals(connection)
+            return append.totals(connection, after)
 
     def watermark(self) -> int:
         """`seq` of the newest row, 0 where there is none: names all rows up to it for ever."""

@@ -8,6 +8,7 @@ A round's record is a mapping; what it lacks is left out:
     data_version  DVC's hash of data/feedback
     partitions    file name to number of rows
     feedback      received, accepted, duplicate, quarantined: all that ever came to the ledger
+    feedback_since  the same of files that came since the last round; empty in the first
     unused        reason to rows without use
     metrics       metric name to number; `simulation/...` is shown and labelled as such
     seconds       step to seconds
@@ -157,7 +158,10 @@ def _feedback(record: Record, metrics: Metrics) -> Iterable[Line]:
     counts: Mapping[str, int] = record.get("feedback", {})
     if counts:
         fates = (f"{counts[fate]:,} {fate}" for fate in ("accepted", "duplicate", "quarantined"))
-        yield Line("rows received", f"{counts['received']:,}", ", ".join(fates))
+        note = ", ".join(fates)
+        if counts["quarantined"] and (since := record.get("feedback_since")):
+            note += f", {since['quarantined']:,} of them since the last round"
+        yield Line("rows received", f"{counts['received']:,}", note)
     if "raters/used" in metrics:
         checks = {
             name.removeprefix("validate/excluded/"): value

@@ -28,6 +28,7 @@ def make(
     warnings, raters (those in another state than ok), unused (reason to rows without use), and what
     the round was made of.
     """
+    before = this.previous_inputs
     frozen = inputs_module.read(this.workspace)
     rules = this.workspace / "decision.json"
     return {
@@ -46,6 +47,7 @@ def make(
         "raters": raters(this.workspace),
         "unused": reasons(this.workspace / UNUSED, "reason"),
         "feedback": this.ledger.counts()._asdict(),
+        "feedback_since": this.ledger.counts(before.at)._asdict() if before else {},
     }
 
 
