@@ -220,6 +220,14 @@ def test_pairs_are_chosen_from_the_newest_list(
     assert cli.main(["plan", "--choose", "10", "--out", "random.jsonl/x.jsonl"]) == 2
     said = capsys.readouterr().err
     assert "random.jsonl/x.jsonl cannot be written" in said and len(said.splitlines()) == 1
+    answer = {"choice": 1, "rater": "r1", "created_at": "2026-01-31T16:59:52Z"}
+    text = "".join(json.dumps(row | answer) + "\n" for row in rows)
+    (checkout / "labelled.jsonl").write_text(text, encoding="utf-8")
+    labelled = ("labelled.jsonl", "--format", "jsonl", "--map", "choice=choice")
+    assert cli.main(["ingest", *labelled, "--set", "kind=comparison"]) == 0
+    with Ledger.open(Locations(checkout).ledger_url) as ledger:
+        taken = [row for row in ledger.rows() if row.get("policy") == "round-0001"]
+    assert [row["responses"] for row in taken] == [row["responses"] for row in rows]
 
 
 def asked(rows: list[dict[str, Any]]) -> set[str]:
