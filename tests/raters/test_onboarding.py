@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 
 from roundhouse.raters import onboarding, table
+from roundhouse.raters.agreement import Estimate
+from roundhouse.raters.notes import _newcomers
+from roundhouse.raters.onboarding import Onboarding, Step
 from roundhouse.simulate.votes import Pool, draw
 
 
@@ -77,3 +80,19 @@ def test_without_newcomers_there_is_no_curve() -> None:
     votes = draw(Pool(raters=10), 2, 1).votes
     assert onboarding.onboarding(votes, 20, 0.9, 1) == onboarding.Onboarding([], -1, -1)
     assert onboarding.onboarding(votes.iloc[:0], 20, 0.9, 1).steps == []
+
+
+@pytest.mark.parametrize(
+    ("below", "reached", "said"),
+    [
+        (-1, 0, "New raters agree as much as the others do, from the first vote on."),
+        (-1, 50, "After 50 votes new raters agree as much as the others do."),
+        (0, -1, "agree less than the others in their first votes: -0.10 (-0.20 to -0.05)."),
+        (25, -1, "still agree less than the others after 25 votes: -0.10 (-0.20 to -0.05)."),
+    ],
+)
+def test_how_soon_is_said_in_words(below: int, reached: int, said: str) -> None:
+    gap = Estimate(-0.1, -0.2, -0.05)
+    steps = [Step(first, 10, 90, gap, gap) for first in (0, 25)]
+    [sentence] = _newcomers(Onboarding(steps, below, reached))
+    assert sentence.endswith(said)

@@ -10,7 +10,7 @@ import pytest
 from roundhouse import jsonl
 from tests.rounds.conftest import Command
 
-pytestmark = pytest.mark.round
+pytestmark = [pytest.mark.round, pytest.mark.torture]
 
 
 def _vote(number: int, draw: random.Random) -> dict[str, object]:

@@ -153,14 +153,15 @@ def _taste(one: RegionTaste) -> str:
 
 
 def _newcomers(curve: Onboarding) -> list[str]:
-    if curve.reached >= 0:
-        return [f"New raters agree with the others as those do after {curve.reached} votes."]
+    if curve.reached == 0:
+        return ["New raters agree as much as the others do, from the first vote on."]
+    if curve.reached > 0:
+        return [f"After {curve.reached} votes new raters agree as much as the others do."]
     if curve.below >= 0:
         gap = next(step.gap for step in curve.steps if step.first == curve.below)
-        return [
-            f"New raters still agree less than the others after {curve.below} votes: "
-            f"{gap.value:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})."
-        ]
+        agree, when = "agree less than the others", f"after {curve.below} votes"
+        said = f"still {agree} {when}" if curve.below else f"{agree} in their first votes"
+        return [f"New raters {said}: {gap.value:+.2f} ({gap.low:+.2f} to {gap.high:+.2f})."]
     return []
 
 
