@@ -174,7 +174,7 @@ def main() -> None:
         | summary(each, bool(case.kind))
         | {
             "seeds": [
-                one._replace(uses=[use.as_json() for use in one.uses])._asdict() for one in each
+                one._asdict() | {"uses": [use.as_json() for use in one.uses]} for one in each
             ]
         }
         for (plan, case), each in found.items()

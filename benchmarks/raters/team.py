@@ -142,7 +142,7 @@ def reward(
 def accuracy(model: opinion.Model, held: Held) -> float:
     """Share of clean held-out pairs, two answers to one prompt, that the model orders rightly."""
     score = model.score(held.features).reshape(held.utility.shape)
-    i, j = np.triu_indices(score.shape[1], 1)
+    i, j = np.triu_indices(held.utility.shape[1], 1)
     truth = held.utility[:, i] - held.utility[:, j]
     right = np.sign(score[:, i] - score[:, j]) == np.sign(truth)
     return float(right[np.abs(truth) > 1e-9].mean())
@@ -151,7 +151,7 @@ def accuracy(model: opinion.Model, held: Held) -> float:
 def picked(model: opinion.Model, held: Held, n: int) -> float:
     """True utility of the answer that the model likes best of n."""
     score = model.score(held.features).reshape(held.utility.shape)
-    parts = [slice(start, start + n) for start in range(0, score.shape[1], n)]
+    parts = [slice(start, start + n) for start in range(0, held.utility.shape[1], n)]
     rows = np.arange(len(score))
     return float(np.mean([held.utility[:, part][rows, score[:, part].argmax(1)] for part in parts]))
 
