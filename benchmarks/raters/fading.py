@@ -172,11 +172,7 @@ def main() -> None:
     entries = [
         {"pairs": plan.pairs, "overlap": plan.overlap, "case": case.name}
         | summary(each, bool(case.kind))
-        | {
-            "seeds": [
-                one._asdict() | {"uses": [use.as_json() for use in one.uses]} for one in each
-            ]
-        }
+        | {"seeds": [one._asdict() | {"uses": [use.as_json() for use in one.uses]} for one in each]}
         for (plan, case), each in found.items()
     ]
     _show(entries)
