@@ -185,6 +185,7 @@ def on_answers(given: Case, told: PpoSettings, tokens: Tensor) -> Step:
         {"params": models.parameters([critic]), "lr": told.critic_lr},
     ]
     state = State(
+        "",  # No checkpoint is kept.
         policy,
         critic,
         Steady(Adam(groups, eps=1e-5)),
