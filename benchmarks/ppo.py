@@ -8,6 +8,7 @@ answer, a critic apart, single precision. The policy's chance of the end token i
 case), or 1 in 16 at each token, so that most answers end early, as a trained policy's do (real).
 The learning rate is so small that this stays so. Each run is a process; sides alternate; the first
 batch of each is left out. Prints medians over batches, and writes JSON. `--quick` runs little.
+Where there is a GPU both sides train on it, and memory is the peak of its allocations.
 
 Two more sides do less, and so stand beside the comparison: ours with a critic on the policy's trunk
 (`ppo.critic shared`), and without a critic (`ppo.algorithm rloo`, 4 answers to each of 16 prompts).
@@ -44,7 +45,7 @@ from roundhouse.settings import PpoSettings
 
 SEED, PROMPT, LIMIT, PROMPTS = 5, 32, 48, 256
 PAD, BOS, EOS, FIRST_WORD = 0, 1, 2, 7
-#: About 1M and 15M parameters.
+#: Parameters, about. The larger ones are for a GPU.
 SIZES = {
     "1M": {
         "vocab_size": 1024, "hidden_size": 128, "intermediate_size": 384,
@@ -53,6 +54,14 @@ SIZES = {
     "15M": {
         "vocab_size": 8192, "hidden_size": 384, "intermediate_size": 1024,
         "num_hidden_layers": 7, "num_attention_heads": 6, "num_key_value_heads": 6,
+    },
+    "110M": {
+        "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048,
+        "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 12,
+    },
+    "340M": {
+        "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 2816,
+        "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16,
     },
 }  # fmt: skip
 #: The chance that an answer ends at a token.
@@ -91,7 +100,7 @@ def write(case: Case, folder: Path, steps: int) -> None:
         **shape, pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, tie_word_embeddings=True,
         max_position_embeddings=1024,
     )  # fmt: skip
-    policy = AutoModelForCausalLM.from_config(config)
+    policy = AutoModelForCausalLM.from_config(config).to(models.device())
     prompts = torch.randint(FIRST_WORD, shape["vocab_size"], (PROMPTS, PROMPT))
     end_at_rate(policy, prompts, ANSWERS[case.answers])
     config.num_labels = 1
@@ -118,7 +127,7 @@ def end_at_rate(model: PreTrainedModel, prompts: torch.Tensor, rate: float) -> N
     head reads of it for a token is that token's bias.
     """
     words = model.get_input_embeddings().weight  # type: ignore[no-untyped-call]
-    words[:, 0] = 0.1
+    words[:, 0], prompts = 0.1, prompts.to(words.device)
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight[0] = 0
         layer.mlp.down_proj.weight[0] = 0
@@ -168,21 +177,25 @@ def ours(folder: Path, changes: list[str], result: Path) -> None:
     meter.write(result, lengths=lengths, phases=phases)
 
 
-def measure(case: Case, steps: int, repeats: int, changes: list[str]) -> dict[str, Any]:
+def measure(case: Case, given: argparse.Namespace) -> dict[str, Any]:
     """All sides on a case, in turn."""
-    own = [sys.executable, __file__, "--set", *changes]
+    own = [sys.executable, __file__, "--set", *given.set]
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
-        write(case, folder, steps)
+        write(case, folder, given.steps)
         runs = side_by_side.alternate(
             {
                 "trl": [side_by_side.PEERS, Path(__file__).parent / "peers/trl_ppo.py", folder],
                 "ours": [*own, "--side", folder],
             }
-            | {side: [*own, *changed, "--side", folder] for side, changed in OTHERS.items()},
+            | {
+                side: [*own, *changed, "--side", folder]
+                for side, changed in OTHERS.items()
+                if side in given.sides
+            },
             folder / "result.json",
             case.threads,
-            repeats,
+            given.repeats,
         )
     found: dict[str, Any] = case._asdict()
     for side, of_side in runs.items():
@@ -196,7 +209,7 @@ def measure(case: Case, steps: int, repeats: int, changes: list[str]) -> dict[st
 def row(found: dict[str, Any]) -> dict[str, str]:
     """A case as a line of the table."""
     trl, own = found["trl"], found["ours"]
-    others = {side: found[side] for side in OTHERS}
+    others = {side: found[side] for side in OTHERS if side in found}
     batch = TOLD["ppo.batch"]
 
     def ratio(of: str, side: dict[str, Any] = own) -> float:
@@ -234,9 +247,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="file to write the figures to, as JSON")
     parser.add_argument("--quick", action="store_true", help="the small size, two batches, once")
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["1M", "15M"])
     parser.add_argument("--answers", nargs="+", choices=ANSWERS, default=list(ANSWERS))
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument(
+        "--sides",
+        nargs="*",
+        choices=OTHERS,
+        default=list(OTHERS),
+        help="of ours, beside PPO with a critic apart",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="processes a side")
     parser.add_argument("--steps", type=int, default=4, help="batches a process, the first unused")
     parser.add_argument("--set", nargs="*", default=[], help="settings of our side alone")
@@ -250,7 +270,7 @@ def main() -> None:
     if given.quick:
         given.sizes, given.threads, given.repeats, given.steps = ["1M"], given.threads[:1], 1, 2
     every = itertools.product(given.sizes, given.answers, given.threads)
-    cases = (measure(Case(*one), given.steps, given.repeats, given.set) for one in every)
+    cases = (measure(Case(*one), given) for one in every)
     side_by_side.tell(cases, row, TOLD, given.out)
 
 

@@ -1,6 +1,6 @@
 """What a benchmarked process notes of itself: time by lap, and memory above its imports.
 
-Standard library alone, so that both sides of a comparison can use it.
+Nothing of the project, so that both sides of a comparison can use it.
 """
 
 import json
@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 
 class Meter:
     """Seconds of each lap (wall clock, processor), and peak memory since it was made.
 
-    Make it after all imports and before any model is loaded. Memory is Linux's own account.
+    Make it after all imports and before any model is loaded. Memory is Linux's own account, or
+    what torch allocated on the GPU where there is one.
     """
 
     def __init__(self) -> None:
@@ -31,6 +34,8 @@ class Meter:
     def write(self, file: Path, **facts: Any) -> None:
         """Writes laps, memory and further facts as JSON."""
         peak = _megabytes("VmHWM") - self._base
+        if torch.cuda.is_available():
+            peak = torch.cuda.max_memory_allocated() / 2**20
         found = {
             "seconds": [wall for wall, _ in self._laps],
             "cpu_seconds": [cpu for _, cpu in self._laps],

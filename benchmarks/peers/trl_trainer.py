@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from datasets import Dataset
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
@@ -112,7 +113,7 @@ def _config(folder: Path, case: dict[str, Any], batches: int) -> PPOConfig:
         num_sample_generations=0,
         save_strategy="no",
         report_to="none",
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         bf16=False,
         gradient_checkpointing=False,
         disable_tqdm=True,

@@ -26,6 +26,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def on_the_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers are compared there, also where there is a GPU; tests marked `gpu` use that."""
+    if not request.node.get_closest_marker("gpu"):
+        monkeypatch.setattr(models, "device", lambda: torch.device("cpu"))
+
+
 def llama() -> Policy:
     """Rotary positions, tied embeddings."""
     torch.manual_seed(0)

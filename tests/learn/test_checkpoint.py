@@ -23,6 +23,8 @@ from roundhouse.settings import CheckpointSettings, Settings
 from tests.conftest import PROJECT
 from tests.learn.conftest import llama
 
+pytestmark = pytest.mark.gpu
+
 EVERY = CheckpointSettings(seconds=0.0, keep=2)
 STAGES = ("sft", "reward", "ppo", "shared", "rloo", "dpo")
 #: Steps of each stage below; sft, reward and dpo pass over their data twice, ppo goes around its

@@ -27,6 +27,8 @@ LAUNCH = [
     *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
     *("--num_cpu_threads_per_process", "1", "--main_process_port", "0"),
 ]
+#: Two processes on one GPU are refused.
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 Figures = dict[tuple[str, int], dict[str, float]]
 
 
@@ -59,7 +61,8 @@ def run(folder: Path, out: str, *, dies_at: int = 0, how: str = "greedy") -> Fig
             "PYTHONPATH": f"{PROJECT}:{Path(roundhouse.__file__).parents[1]}",
             "OMP_NUM_THREADS": "1",
             launch.VARIABLE: str(int(many)),
-        },
+        }
+        | ({} if torch.cuda.device_count() > 1 else NO_GPU),
         capture_output=True,
         text=True,
         check=False,

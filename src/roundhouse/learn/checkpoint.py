@@ -143,9 +143,11 @@ NOWHERE = Checkpoints(None)
 def identity(*parts: Any) -> str:
     """SHA-256 of what a training is made of: models (their weights) and anything that JSON holds.
 
-    The version, threads, processes and precision that decide over bytes count too.
+    The version, device, threads, processes and precision that decide over bytes count too.
     """
-    machine = torch.__version__, torch.get_num_threads(), parallel.processes(), passes.named()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    machine = torch.__version__, device, threads, parallel.processes(), passes.named()
     digest = sha256(repr(machine).encode())
     for part in parts:
         if isinstance(part, nn.Module):

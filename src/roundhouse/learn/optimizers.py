@@ -1,6 +1,7 @@
 """Optimizers of the training stages, and the course of the learning rate."""
 
 import math
+import os
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ def start(seed: int, threads: int) -> None:
     if threads:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    # On a GPU the line above asks for this; cuBLAS reads it at the first product of matrices.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # A debugging aid that comes with the line above and costs a twentieth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     random.seed(seed)

@@ -8,6 +8,7 @@ from all of it, the same in every process; only sampling, judging, forward and b
 shared. So the losses are those of one process with the same batch, within rounding.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -20,6 +21,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from roundhouse import launch
+from roundhouse.errors import SettingsError
 
 Part = TypeVar("Part")
 
@@ -41,10 +43,20 @@ def first() -> bool:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Processes that were launched find each other, and part at the end of the block."""
+    """Processes that were launched find each other, and part at the end of the block.
+
+    Raises:
+        SettingsError: there are GPUs, but not one for each process.
+    """
     if not launch.launched():
         yield
         return
+    wanted, there = int(os.environ["WORLD_SIZE"]), torch.cuda.device_count()
+    if 0 < there < wanted:
+        raise SettingsError(
+            f"compute.processes: {wanted} processes need a GPU each, and this machine has {there}: "
+            "lower it, or hide the GPUs (CUDA_VISIBLE_DEVICES=)"
+        )
     from accelerate import PartialState  # noqa: PLC0415 - a second, and few rounds need it
 
     # Numbers that decide and random states lie in main memory, also where models do not.
