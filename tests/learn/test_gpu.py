@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
+from torch import nn
 
 from roundhouse import launch
 from roundhouse.errors import SettingsError
@@ -27,6 +29,8 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine"),
 ]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 #: As in test_memory, of a model of 40 million parameters, on the GPU.
 MEASURE = """
@@ -71,7 +75,7 @@ def test_an_update_has_the_figures_of_the_processor(
     )
     found = []
     for place in ("cpu", "cuda"):
-        model = copy.deepcopy(policy.model).to(place)
+        model = _copy(policy.model, place)
         given = _on(start, place)
         said = sampling.Answers(*(part.to(place) for part in answers))
         state = ppo.begin(model, given)
@@ -89,8 +93,14 @@ def test_an_update_has_the_figures_of_the_processor(
 
 
 def _on(given: Task, place: str) -> Task:
-    reference, reward = copy.deepcopy((given.reference, given.reward))
-    return given._replace(reference=reference.to(place), reward=reward.to(place))
+    reference, reward = _copy(given.reference, place), _copy(given.reward, place)
+    return given._replace(reference=reference, reward=reward)
+
+
+def _copy(model: Model, place: str) -> Model:
+    made = copy.deepcopy(model)
+    nn.Module.to(made, place)
+    return made
 
 
 def test_a_state_of_the_processor_is_not_used_on_a_gpu(
