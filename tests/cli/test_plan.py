@@ -220,6 +220,9 @@ def test_pairs_are_chosen_from_the_newest_list(
     assert cli.main(["plan", "--choose", "10", "--out", "random.jsonl/x.jsonl"]) == 2
     said = capsys.readouterr().err
     assert "random.jsonl/x.jsonl cannot be written" in said and len(said.splitlines()) == 1
+    assert cli.main(["plan", "--choose", "10", "--out", "new/folder"]) == 2
+    assert "new/folder cannot be written (Is a directory)" in capsys.readouterr().err
+    assert not (checkout / "new" / "folder.part").exists()
     answer = {"choice": 1, "rater": "r1", "created_at": "2026-01-31T16:59:52Z"}
     text = "".join(json.dumps(row | answer) + "\n" for row in rows)
     (checkout / "labelled.jsonl").write_text(text, encoding="utf-8")

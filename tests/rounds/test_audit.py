@@ -53,6 +53,9 @@ def test_every_row_that_trained_a_model_is_listed_with_its_weight(
     assert {(row["row"], row["p"]) for row in listed if row["stage"] == "reward"} == labels
     received = {row["id"] for row in played.ledger().rows()}
     assert {row["row"] for row in listed} <= received
+    done = roundhouse(played.root, "audit", "model", "2", "--rows", str(file / "rows.jsonl"))
+    assert done.returncode == 2
+    assert "rows.jsonl cannot be written" in done.stderr and len(done.stderr.splitlines()) == 1
     whole = roundhouse(played.root, "audit", "model", "2", "--json")
     assert json.loads(whole.stdout)["trained_rows"] == listed
 

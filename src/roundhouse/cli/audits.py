@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import jsonl, report
-from roundhouse.cli.output import add, opened, show
+from roundhouse.cli.output import add, opened, outcome, show
 from roundhouse.rounds import audit, traces, verify
 
 
@@ -50,7 +50,8 @@ def _model(options: argparse.Namespace) -> int:
     rows = audit.trained_rows(places, found["round"])
     if options.rows:
         found["rows_file"] = str(options.rows)
-        jsonl.write(options.rows, rows)
+        with outcome(options.rows):
+            jsonl.write(options.rows, rows)
     if options.json and not options.rows:
         _write_with_rows(found, rows)
     else:

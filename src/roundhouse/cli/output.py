@@ -1,7 +1,9 @@
 """What the commands share: the checkout they run in, and JSON or text out."""
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,6 +74,9 @@ def outcome(path: Path) -> Iterator[None]:
         UsageError: it cannot be written there. Folders that lack are made by the writer.
     """
     try:
+        # Said before anything is written beside it.
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         yield
     except OSError as error:
         raise UsageError(
