@@ -1,5 +1,7 @@
 """What a round refuses before it takes a number."""
 
+import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from roundhouse import jsonl
-from roundhouse.errors import BusyError, CheckoutError, OvertakenError, SettingsError
+from roundhouse.errors import BusyError, CheckoutError, OvertakenError, SettingsError, UsageError
 from roundhouse.feedback import parse
 from roundhouse.gate import Decision
 from roundhouse.ledger import Candidate, Ledger
@@ -76,6 +78,55 @@ def test_a_round_that_was_decided_is_never_given_up(second: Round, decided: bool
         assert this.number == (left.number if decided else left.number + 1)
     states = {row.number: row.state for row in ledger.rounds()}
     assert states[left.number] == ("open" if decided else "abandoned")
+
+
+def test_edited_code_that_is_gone_costs_no_scheduled_round(second: Round) -> None:
+    root, ledger = second.places.root, second.ledger
+    ledger.finish_round(1, state="published")
+    with begin.open_round(Request(root, allow_dirty=True)) as left:
+        pass
+    # As if it had died before its clone was in place.
+    shutil.rmtree(left.workspace)
+    with pytest.raises(UsageError, match=f"round {left.number} carries edited code, which is not"):
+        _resume(root, left.number)
+    with begin.open_round(Request(root, finish=True)) as this:
+        assert this.number == left.number + 1
+    states = {row.number: row.state for row in ledger.rounds()}
+    assert (states[left.number], states[this.number]) == ("abandoned", "open")
+
+
+def test_a_round_goes_on_over_the_locks_of_a_git_that_was_killed(second: Round) -> None:
+    root = second.places.root
+    second.ledger.finish_round(1, state="published")
+    with begin.open_round(Request(root)) as left:
+        pass
+    tags = root / ".git" / "refs" / "tags"
+    dead = [left.workspace / ".git" / name for name in ("index.lock", "HEAD.lock")]
+    dead += [tags / "round-0007.lock"]
+    alive = tags / "round-0008.lock"
+    for lock in (*dead, alive):
+        lock.touch()
+    os.utime(dead[-1], (0, 0))
+    _resume(root, left.number)
+    assert not any(lock.exists() for lock in dead)
+    assert alive.exists()
+    git.git("add", "params.yaml", cwd=left.workspace)
+
+
+def test_a_round_that_was_overtaken_is_closed(second: Round) -> None:
+    root, ledger = second.places.root, second.ledger
+    ledger.finish_round(1, state="published")
+    with begin.open_round(Request(root)) as third:
+        snapshot_and_publish(third)
+        begin.give_up_overtaken(third)
+    rows = {row.number: row for row in ledger.rounds()}
+    assert (rows[1].state, rows[2].state, rows[3].state) == ("published", "abandoned", "open")
+    assert rows[2].reasons == ["overtaken by round 3, which used its feedback"]
+
+
+def _resume(root: Path, number: int) -> None:
+    with begin.open_round(Request(root, resume=number)):
+        pass
 
 
 def test_prompts_may_not_change_sides_between_rounds(second: Round) -> None:

@@ -123,6 +123,17 @@ def test_allow_dirty_records_the_difference(make_checkout: Callable[..., Path]) 
     assert (git.show(clone, "round-0001", "dvc.yaml") or "").endswith("# edited\n")
 
 
+def test_edits_of_any_encoding_are_carried(make_checkout: Callable[..., Path]) -> None:
+    root = make_checkout()
+    edited = {"dvc.yaml": b"# Windows wrote this\r\n", "README.md": b"caf\xe9\r\n"}
+    for name, text in edited.items():
+        with (root / name).open("ab") as file:
+            file.write(text)
+    clone = workspace.create(Locations(root), 1, _plan(root, allow_dirty=True))
+    for name in edited:
+        assert (clone / name).read_bytes() == (root / name).read_bytes()
+
+
 def test_a_folder_outside_git_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckoutError, match="not inside a git checkout"):
         git.toplevel(tmp_path)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -22,9 +23,16 @@ from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
-from roundhouse.rounds import stages, workspace
+from roundhouse.rounds import stages, tagged, workspace
 from roundhouse.rounds.dvc import forget_dead_locks
-from roundhouse.rounds.git import fetch_rounds, head, round_tags, show
+from roundhouse.rounds.git import (
+    fetch_rounds,
+    forget_dead_git,
+    forget_dead_tags,
+    head,
+    round_tags,
+    show,
+)
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.lock import owned, who
 from roundhouse.settings import ModelSettings, Settings
@@ -109,6 +117,7 @@ def open_round(request: Request) -> Iterator[Round]:
         Ledger.open(places.ledger_url, expected=has_history(places)) as ledger,
         ledger.owned(who(purpose)),
     ):
+        forget_dead_tags(places.root)
         number = request.resume or (_unfinished(places, ledger) if request.finish else None)
         yield _resumed(number, places, ledger) if number else _new(request, places, ledger)
 
@@ -204,7 +213,10 @@ def _new(request: Request, places: Locations, ledger: Ledger) -> Round:
 
 def _opened(places: Locations, ledger: Ledger, number: int, plan: workspace.Plan) -> Round:
     folder = places.workspace(number)
-    if not folder.exists():
+    if tagged.elsewhere(places, number):
+        # A machine that was lost, or overtaken, had gone this far: what it made public stands.
+        folder = workspace.create(places, number, plan, partial(tagged.bring, places, number))
+    elif not folder.exists():
         folder = workspace.create(places, number, plan)
     failpoints.hit("begin.opened")
     text = (folder / workspace.SETTINGS_FILE).read_text(encoding="utf-8")
@@ -283,18 +295,32 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     settings = _older(places.root, last.note["settings"], f"round {last.number}")
     meet_others(places.root, settings)
     tags = round_tags(places.root)
-    tagged = [row.number for row in waiting if row.number in tags]
-    if tagged:
-        return tagged[0]
+    half = [row.number for row in waiting if row.number in tags]
+    if half:
+        return half[0]
     if last.state != "open" or (tags and tags[-1] > last.number):
         return None
-    decided = (places.workspace(last.number) / workspace.DECISION_FILE).exists()
+    folder = places.workspace(last.number)
+    decided = (folder / workspace.DECISION_FILE).exists()
     decided = decided or any(one.round == last.number for one in ledger.decisions())
-    if decided or last.tries < settings.schedule.max_tries:
-        return last.number
     reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"
+    if last.note["allow_dirty"] and not folder.exists():
+        reason = "its edited code is not here: `roundhouse resume` where it was begun"
+    elif decided or last.tries < settings.schedule.max_tries:
+        return last.number
     ledger.finish_round(last.number, state="abandoned", reasons=[reason])
     return None
+
+
+def give_up_overtaken(this: Round) -> None:
+    """Closes rounds left open before this one, which was published and used their rows."""
+    tags = round_tags(this.places.root)
+    if this.number not in tags:
+        return
+    for row in this.ledger.rounds():
+        if row.state == "open" and row.number < this.number and row.number not in tags:
+            reason = f"overtaken by round {this.number}, which used its feedback"
+            this.ledger.finish_round(row.number, state="abandoned", reasons=[reason])
 
 
 def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
@@ -303,7 +329,6 @@ def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
         raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
     if row.state not in ("open", "abandoned"):
         raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
-    ledger.try_round(number)
     plan = workspace.Plan(**row.note)
     settings = _older(places.root, plan.settings, f"round {number}")
     meet_others(places.root, settings, plan.code)
@@ -316,11 +341,13 @@ def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
             "start a new round instead"
         )
     folder = places.workspace(number)
-    if plan.allow_dirty and not folder.exists():
+    if plan.allow_dirty and number not in tags and not folder.exists():
         raise UsageError(
-            f"round {number} carries edited code, which lay only in {folder} where it was begun: "
-            "resume it there, or start a new round"
+            f"round {number} carries edited code, which is not in {folder}: "
+            "resume it where it was begun, or start a new round"
         )
+    ledger.try_round(number)
     stages.reap(folder)
     forget_dead_locks(folder)
+    forget_dead_git(folder)
     return _opened(places, ledger, number, plan)

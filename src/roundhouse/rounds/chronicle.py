@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 from roundhouse import failpoints, jsonl
 from roundhouse.errors import Blocked, OvertakenError, RoundhouseError, TrackingError
 from roundhouse.gate import Decision
-from roundhouse.rounds import picture, stages
+from roundhouse.rounds import begin, picture, stages
 from roundhouse.rounds import record as record_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.progress import Progress
@@ -141,6 +141,7 @@ class Chronicle:
         failpoints.hit("close.recorded")
         self._send_end(record)
         failpoints.hit("close.tracked")
+        begin.give_up_overtaken(this)
         this.ledger.finish_round(
             this.number,
             state="blocked" if decision == "blocked" else "published",

@@ -3,7 +3,9 @@
 import os
 import re
 import subprocess
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from roundhouse import processes
@@ -25,6 +27,8 @@ _CONFIG = (
 _LONGEST = 300
 #: Seconds that a remote gets for all that a command wants of it.
 PATIENCE = 300.0
+#: Seconds after which the lock of one tag is nobody's.
+_DEAD = 60.0
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 _ALL_ROUNDS = "refs/tags/round-*:refs/tags/round-*"
 
@@ -61,6 +65,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="surrogateescape",
             start_new_session=True,
         ) as process,
         processes.killed_on_error(process),
@@ -183,6 +188,22 @@ def toplevel(folder: Path) -> Path:
     if run(["rev-parse", "--verify", "-q", "HEAD^{commit}"], cwd=root).returncode:
         raise CheckoutError(f"{root} has no commit yet: commit the project first")
     return root
+
+
+def forget_dead_git(workspace: Path) -> None:
+    """Removes the locks that a killed git left in a clone; only the round's owner may call it."""
+    inside = workspace / ".git"
+    for lock in (*inside.glob("*.lock"), *inside.glob("refs/tags/*.lock")):
+        lock.unlink(missing_ok=True)
+
+
+def forget_dead_tags(root: Path) -> None:
+    """Removes locks of round tags in the checkout whose git is dead: a live one takes moments."""
+    common = root / git("rev-parse", "--git-common-dir", cwd=root)
+    for lock in (common / "refs" / "tags").glob("round-*.lock"):
+        with suppress(FileNotFoundError):
+            if time.time() - lock.stat().st_mtime > _DEAD:
+                lock.unlink()
 
 
 def head(root: Path) -> str:

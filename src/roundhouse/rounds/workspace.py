@@ -4,7 +4,7 @@ The user's checkout is read, never written: what comes back to it is one tag.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +77,19 @@ def settings_text(source: Path, raw: dict[str, object], changed: bool) -> str:
     return source.read_text(encoding="utf-8")
 
 
-def create(places: Locations, number: int, plan: Plan) -> Path:
+def create(
+    places: Locations, number: int, plan: Plan, bring: Callable[[Path], None] | None = None
+) -> Path:
     """Makes the clone of a round, whole or not at all, and returns its folder.
 
     It starts at the plan's code; data pointers and dvc.lock come from the previous round.
+
+    Args:
+        places: the checkout's.
+        number: of the round.
+        plan: what it is made from.
+        bring: where the round has its tag already, which the clone then holds: brings the bytes
+            that the tag names.
     """
     workspace = places.workspace(number)
     part = places.rounds / f".making-{number:04d}"
@@ -88,16 +97,31 @@ def create(places: Locations, number: int, plan: Plan) -> Path:
     part.parent.mkdir(parents=True, exist_ok=True)
     git("clone", "--quiet", "--no-checkout", str(places.root), str(part), cwd=places.root)
     git("checkout", "--quiet", "--detach", plan.code, cwd=part)
+    if bring:
+        git("read-tree", "--reset", "-u", tag_name(number), cwd=part)
+        bring(part)
+    else:
+        _begin(places.root, part, plan)
+    dvc.configure(part, places)
+    failpoints.hit("workspace.made")
+    if workspace.exists():
+        # Named as what `clean` sweeps, should this die in the middle.
+        doomed = workspace.with_name(f".removing-{workspace.name}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        workspace.replace(doomed)
+        shutil.rmtree(doomed)
+    part.replace(workspace)
+    return workspace
+
+
+def _begin(root: Path, part: Path, plan: Plan) -> None:
+    """What a round that has nothing yet starts from."""
     if plan.allow_dirty:
-        _carry_edits(places.root, part)
+        _carry_edits(root, part)
     if plan.previous:
         for path in (DATA_POINTER, "dvc.lock"):
             git("checkout", "--quiet", plan.previous, "--", path, cwd=part)
     (part / SETTINGS_FILE).write_text(plan.settings, encoding="utf-8")
-    dvc.configure(part, places)
-    failpoints.hit("workspace.made")
-    part.replace(workspace)
-    return workspace
 
 
 def commit(workspace: Path, number: int, previous: str | None, message: str) -> str:
@@ -143,7 +167,11 @@ def edited_by_patch(workspace: Path) -> list[str]:
 
 
 def _carry_edits(root: Path, workspace: Path) -> None:
-    patch = git("diff", "--binary", "HEAD", "--", ".", f":(exclude){SETTINGS_FILE}", cwd=root)
-    if patch:
-        (workspace / PATCH_FILE).write_text(patch + "\n", encoding="utf-8")
+    # git writes the file itself: a patch has the bytes of what was edited, of any encoding.
+    patch = workspace / PATCH_FILE
+    files = ("--", ".", f":(exclude){SETTINGS_FILE}")
+    git("diff", "--binary", f"--output={patch}", "HEAD", *files, cwd=root)
+    if patch.stat().st_size:
         git("apply", "--whitespace=nowarn", PATCH_FILE, cwd=workspace)
+    else:
+        patch.unlink()
