@@ -1,6 +1,6 @@
 """Number by number, one PPO step of ours against the same step of TRL 1.12.0.
 
-    make peers && .venv/bin/python benchmarks/agreement.py
+    make peers && .venv/bin/python -m benchmarks.agreement
 
 For each model family: a tiny policy that ends some answers and not others, a reference that is
 not the policy, a reward model and a critic, all of random weights. TRL runs a step of its own
@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from benchmarks.side_by_side import PEERS, PROJECT, need_peers
 from roundhouse import params
 from roundhouse.learn import models, optimizers, ppo, ppo_update, rl, sampling, text
 from roundhouse.learn.alarms import Watch
@@ -45,8 +46,6 @@ from roundhouse.learn.rollout import Rollout
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
 
-PROJECT = Path(__file__).resolve().parents[1]
-PEERS = PROJECT / ".venv-peers" / "bin" / "python"
 SEED, BATCH, LIMIT = 3, 16, 12
 PAD, BOS, EOS, FIRST_WORD, VOCABULARY = 0, 1, 2, 7, 40
 WORDS = [f"w{number}" for number in range(FIRST_WORD, VOCABULARY)]
@@ -245,13 +244,18 @@ def differences() -> dict[str, dict[str, float]]:
         folders = {family: Path(root) / family for family in FAMILIES}
         for family, given in cases.items():
             write(given, told, folders[family])
-        command = [PEERS, PROJECT / "benchmarks" / "peers" / "trl_step.py", *folders.values()]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"TRL did not finish: {done.stderr[-2000:]}")
+        trl("trl_step", folders.values())
         for family, given in cases.items():
             found[family] = compare(given, told, load_file(folders[family] / "trl.safetensors"))
     return found
+
+
+def trl(program: str, folders: Iterable[Path]) -> None:
+    """Runs a program of `benchmarks/peers` on the folders of all cases."""
+    command = [PEERS, "-m", f"benchmarks.peers.{program}", *folders]
+    done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"TRL did not finish: {done.stderr[-2000:]}")
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
@@ -268,8 +272,7 @@ def main(measure: Callable[[], dict[str, dict[str, float]]], about: str | None) 
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--json", type=Path, help="file to write the differences to")
     arguments = parser.parse_args()
-    if not PEERS.exists():
-        sys.exit("no .venv-peers here: `make peers` installs TRL there")
+    need_peers()
     torch.set_num_threads(1)
     logging.disable_progress_bar()
     found = measure()

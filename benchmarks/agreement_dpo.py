@@ -1,6 +1,6 @@
 """Number by number, the loss of DPO of ours and its gradient against those of TRL 1.12.0.
 
-    make peers && .venv/bin/python benchmarks/agreement_dpo.py
+    make peers && .venv/bin/python -m benchmarks.agreement_dpo
 
 For each model family of `benchmarks/agreement.py`: its policy, its reference, and pairs of answers
 of unlike length with hard labels (TRL's sigmoid loss knows no others). TRL's DPOTrainer computes
@@ -10,16 +10,14 @@ writes them too.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import torch
-from agreement import EOS, FAMILIES, LIMIT, PEERS, PROJECT, WORDS, Case, case, main, words
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.agreement import EOS, FAMILIES, LIMIT, WORDS, Case, case, main, trl, words
 from roundhouse.learn import dpo
 from roundhouse.learn.dpo import Encoded
 from roundhouse.learn.models import Policy
@@ -87,10 +85,7 @@ def differences() -> dict[str, dict[str, float]]:
         folders = {family: Path(root) / family for family in FAMILIES}
         for family, given in cases.items():
             write(given, data[family], folders[family])
-        command = [PEERS, PROJECT / "benchmarks" / "peers" / "trl_dpo.py", *folders.values()]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"TRL did not finish: {done.stderr[-2000:]}")
+        trl("trl_dpo", folders.values())
         for family, given in cases.items():
             theirs = load_file(folders[family] / "trl.safetensors")
             found[family] = compare(given, data[family], theirs)

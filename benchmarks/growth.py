@@ -1,6 +1,6 @@
 """How the cost of PPO grows: with the episodes of a batch, and with the length of answers.
 
-    .venv/bin/python benchmarks/growth.py --out growth-benchmark.json
+    .venv/bin/python -m benchmarks.growth --out growth-benchmark.json
 
 Batches of our side alone, of the model and settings of `benchmarks/ppo.py` (1M, answers that never
 end, prompts of 32 tokens), one epoch, minibatch 16. Prints seconds a batch and the exponent from
@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import ppo as compared
-import side_by_side
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.utils import logging
 
+from benchmarks import ppo as compared
+from benchmarks import side_by_side
 from roundhouse.learn import models, optimizers, ppo
 from roundhouse.learn.ppo_state import Task
 

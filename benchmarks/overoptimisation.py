@@ -1,6 +1,6 @@
 """Over-optimisation on the simulated team, where the truth is known, and the guard that stops it.
 
-    python benchmarks/overoptimisation.py --seeds 201 202 203 --jobs 2 --folder DIR
+    python -m benchmarks.overoptimisation --seeds 201 202 203 --jobs 2 --folder DIR
 
 PPO with too low a price of KL: the reward rises while the truth falls. Two arms with the same
 settings of PPO, one reward model and an ensemble with `reward.objective worst`, are looked at every
@@ -37,6 +37,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.side_by_side import PROJECT
 from roundhouse import jsonl, params
 from roundhouse.journal import silent
 from roundhouse.learn import (
@@ -361,11 +362,13 @@ def apart(options: argparse.Namespace) -> None:
     def one(seed: int) -> int:
         folder = options.folder / str(seed)
         folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, __file__, *sys.argv[1:], "--play", str(seed)]
+        command = [sys.executable, "-m", "benchmarks.overoptimisation", *sys.argv[1:]]
+        # Given again, as seen from here; the last of each counts.
+        command += ["--folder", str(options.folder.resolve())]
+        command += ["--params", str(options.params.resolve()), "--play", str(seed)]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
         with (folder / "log.txt").open("a") as log:
-            return subprocess.run(
-                command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=log
-            ).returncode
+            return subprocess.run(command, cwd=PROJECT, env=env, stdout=log, stderr=log).returncode
 
     with ThreadPoolExecutor(options.jobs) as pool:
         codes = dict(zip(options.seeds, pool.map(one, options.seeds), strict=True))

@@ -1,6 +1,6 @@
 """PPO here and in TRL 1.12.0: the same work, side by side.
 
-    make peers && .venv/bin/python benchmarks/ppo.py --out ppo-benchmark.json
+    make peers && .venv/bin/python -m benchmarks.ppo --out ppo-benchmark.json
 
 Both sides get the same policy, reference, reward model and critic (random Llamas), the same
 prompts of 32 tokens and the same settings: batch 64, minibatch 16, 4 epochs, up to 48 tokens an
@@ -25,9 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import side_by_side
 import torch
-from peers.measure import Meter
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -36,6 +34,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from benchmarks import side_by_side
+from benchmarks.peers.measure import Meter
 from roundhouse import params
 from roundhouse.learn import models, optimizers, ppo
 from roundhouse.learn.ppo_state import Task
@@ -179,13 +179,13 @@ def ours(folder: Path, changes: list[str], result: Path) -> None:
 
 def measure(case: Case, given: argparse.Namespace) -> dict[str, Any]:
     """All sides on a case, in turn."""
-    own = [sys.executable, __file__, "--set", *given.set]
+    own = [sys.executable, "-m", "benchmarks.ppo", "--set", *given.set]
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
         write(case, folder, given.steps)
         runs = side_by_side.alternate(
             {
-                "trl": [side_by_side.PEERS, Path(__file__).parent / "peers/trl_ppo.py", folder],
+                "trl": [side_by_side.PEERS, "-m", "benchmarks.peers.trl_ppo", folder],
                 "ours": [*own, "--side", folder],
             }
             | {

@@ -1,6 +1,6 @@
 """What a training is worth in truth, and what it cost: our PPO and RLOO, and TRL 1.12.0's PPO.
 
-    make peers && .venv/bin/python benchmarks/quality.py --folder DIR --out quality.json
+    make peers && .venv/bin/python -m benchmarks.quality --folder DIR --out quality.json
 
 On the simulated team, where the truth is known. A seed's archive, raters, supervised model and
 reward model are made once, as a default round makes them. From the same supervised model, and
@@ -35,12 +35,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import overoptimisation
-import side_by_side
 import torch
-from peers.measure import Meter
 from transformers.utils import logging
 
+from benchmarks import overoptimisation, side_by_side
+from benchmarks.peers.measure import Meter
 from roundhouse import jsonl, params
 from roundhouse.learn import align, models, optimizers, reward_model, rl, sampling, text
 from roundhouse.learn.models import Policy
@@ -104,10 +103,11 @@ def trained(side: str, settings: Settings, made: Path) -> dict[str, Any]:
         return dict(jsonl.read_json(result))
     folder.mkdir(exist_ok=True)
     (folder / "settings.json").write_text(settings.model_dump_json(by_alias=True), encoding="utf-8")
-    command: list[object] = [sys.executable, __file__, "--folder", made, "--side", folder]
+    own = [sys.executable, "-m", "benchmarks.quality"]
+    command: list[object] = [*own, "--folder", made, "--side", folder]
     if side == "TRL":
         write_case(folder, settings, made)
-        command = [side_by_side.PEERS, Path(__file__).parent / "peers/trl_quality.py", folder]
+        command = [side_by_side.PEERS, "-m", "benchmarks.peers.trl_quality", folder]
     threads = settings.compute.threads
     return side_by_side.alternate({side: command}, result, threads, 1)[side][0]
 
@@ -118,8 +118,8 @@ def write_case(folder: Path, settings: Settings, made: Path) -> None:
     asked = align.training_prompts(made / "raters")
     block = settings.ppo.model_dump() | {"eos_penalty": abs(settings.ppo.eos_penalty)}
     case = {
-        "sft": str((made / "sft" / "model").resolve()),
-        "reward": str((made / "reward-one" / "model").resolve()),
+        "sft": str(made / "sft" / "model"),
+        "reward": str(made / "reward-one" / "model"),
         "prompts": text.encode_prompts(tokenizer, asked, settings.model.prompt_tokens),
         "limit": settings.model.response_tokens,
         "seed": settings.seed,
@@ -262,7 +262,7 @@ def main() -> None:
     for seed in given.seeds[: 1 if given.quick else None]:
         changes = [f"seed={seed}", *(QUICK if given.quick else []), *given.overrides]
         settings = params.load(side_by_side.PROJECT / "params.yaml", changes)
-        seeds[str(seed)] = play(settings, given.folder / str(seed), changes, count)
+        seeds[str(seed)] = play(settings, given.folder.resolve() / str(seed), changes, count)
         sys.stdout.write(f"seed {seed}\n{table({str(seed): seeds[str(seed)]})}\n\n")
         sys.stdout.flush()
         side_by_side.write(given.out, {"machine": facts, "seeds": seeds})

@@ -1,6 +1,6 @@
 """How well the default rounds learn, and where their time goes, over fresh seeds.
 
-    python benchmarks/rounds.py --seeds 101 102 103 --rounds 3
+    python -m benchmarks.rounds --seeds 101 102 103 --rounds 3
 
 Each seed plays its rounds through the real command line in a clone of this checkout's last commit.
 The figures are read from the rounds' own records; true figures are on evaluation prompts, which no

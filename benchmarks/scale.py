@@ -1,6 +1,6 @@
 """What one machine carries: time and memory of every step that grows with the rows.
 
-    python benchmarks/scale.py --rows 100000 300000 1000000
+    python -m benchmarks.scale --rows 100000 300000 1000000
 
 Each step is the real command, in a process of its own, in a clone of this checkout's last commit:
 ingest into SQLite, snapshot, the stages validate and raters, the audits. Round 1 holds a tenth
@@ -131,7 +131,8 @@ def play(count: int, folder: Path) -> dict[str, Cost]:
     for number, file in enumerate(files, start=1):
         ingest = [*command, "ingest", str(file), "--format", "jsonl"]
         found["ingest"] = measured(ingest, root, log)
-        step = [sys.executable, __file__, "--root", str(root), "--number", str(number), "--step"]
+        step = [sys.executable, "-m", "benchmarks.scale", "--root", str(root)]
+        step += ["--number", str(number), "--step"]
         found["snapshot"] = measured([*step, "snapshot"], root, log)
         for stage in ("validate", "raters"):
             workspace = root / "rounds" / f"{number:04d}"

@@ -45,7 +45,12 @@ def alternate(
             result.unlink(missing_ok=True)
             command = [str(part) for part in (*sides[side], result)]
             done = subprocess.run(
-                command, env=os.environ | own, check=False, capture_output=True, text=True
+                command,
+                cwd=PROJECT,
+                env=os.environ | own,
+                check=False,
+                capture_output=True,
+                text=True,
             )
             if done.returncode:
                 sys.exit(f"{side} did not finish: {done.stderr[-3000:]}")

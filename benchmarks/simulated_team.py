@@ -1,6 +1,6 @@
 """How hard the simulated world is: rater agreement, the true ceiling, the quality of its texts.
 
-    python benchmarks/simulated_team.py [--seeds 5] [--params params.yaml]
+    python -m benchmarks.simulated_team [--seeds 5] [--params params.yaml]
 
 Prints a table and, as its last line, the same as JSON. The constants of `simulate/` were frozen at
 these figures: two raters agree in 73 to 74 of 100 votes, 81 to 82 of 100 labels are truly right.

@@ -1,6 +1,6 @@
 """Supervised fine-tuning and the reward model, here and in TRL 1.12.0, side by side.
 
-    make peers && .venv/bin/python benchmarks/supervised.py --out supervised-benchmark.json
+    make peers && .venv/bin/python -m benchmarks.supervised --out supervised-benchmark.json
 
 Both sides train the same random Llama for one pass over the same rows: prompts of 8 to 40 words,
 answers of 16 tokens in the mean and 48 at most; batches of 32 rows or pairs; AdamW, gradients
@@ -18,13 +18,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import side_by_side
 import torch
-from peers.measure import Meter
-from ppo import SIZES, head
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
 from transformers.utils import logging
 
+from benchmarks import side_by_side
+from benchmarks.peers.measure import Meter
+from benchmarks.ppo import SIZES, head
 from roundhouse import params
 from roundhouse.learn import models, optimizers, reward, sft, text
 from roundhouse.learn.models import Policy
@@ -137,11 +137,10 @@ def measure(case: Case, rows: int, repeats: int, grouped: bool) -> dict[str, Any
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
         write(case, folder, rows, grouped)
-        peer = Path(__file__).parent / "peers/trl_supervised.py"
         runs = side_by_side.alternate(
             {
-                "trl": [side_by_side.PEERS, peer, folder],
-                "ours": [sys.executable, __file__, "--side", folder],
+                "trl": [side_by_side.PEERS, "-m", "benchmarks.peers.trl_supervised", folder],
+                "ours": [sys.executable, "-m", "benchmarks.supervised", "--side", folder],
             },
             folder / "result.json",
             case.threads,

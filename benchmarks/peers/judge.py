@@ -3,7 +3,7 @@
 TRL runs the module that `base_model_prefix` names, puts `score` on each of its states, and takes
 what stands at an answer's last token. Ours may average over an answer's tokens: then the trunk here
 gives, at each token, the mean of the states from the answer's first token to that one, so that TRL
-reads the number that the project reads. Imports nothing of the project.
+reads the number that the project reads. Imports nothing of `roundhouse`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """What a benchmarked process notes of itself: time by lap, and memory above its imports.
 
-Nothing of the project, so that both sides of a comparison can use it.
+Nothing of `roundhouse`, so that both sides of a comparison can use it.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Loss and gradient of TRL's DPOTrainer on a case that `benchmarks/agreement_dpo.py` wrote.
 
-    .venv-peers/bin/python benchmarks/peers/trl_dpo.py FOLDER...
+    .venv-peers/bin/python -m benchmarks.peers.trl_dpo FOLDER...
 
 A folder holds models (policy, reference) and `case.json`; `trl.safetensors` is written beside them.
 TRL's own code runs, unchanged: it collates, asks both models, and computes the loss.

@@ -1,6 +1,6 @@
 """Some batches of TRL's PPOTrainer on a case that `benchmarks/ppo.py` wrote, timed.
 
-    .venv-peers/bin/python benchmarks/peers/trl_ppo.py FOLDER RESULT
+    .venv-peers/bin/python -m benchmarks.peers.trl_ppo FOLDER RESULT
 
 TRL's own code runs, unchanged.
 """
@@ -14,9 +14,10 @@ from typing import Any
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 import torch
-import trl_trainer
-from measure import Meter
 from trl.experimental.ppo import PPOTrainer
+
+from benchmarks.peers import trl_trainer
+from benchmarks.peers.measure import Meter
 
 
 class Timed(PPOTrainer):

@@ -1,6 +1,6 @@
 """A training by TRL's PPOTrainer for `benchmarks/quality.py`, to its end; it runs unchanged.
 
-    .venv-peers/bin/python benchmarks/peers/trl_quality.py FOLDER RESULT
+    .venv-peers/bin/python -m benchmarks.peers.trl_quality FOLDER RESULT
 
 FOLDER holds `case.json`, which names the supervised model and the project's reward model; the
 trained policy is written there as `model`.
@@ -14,11 +14,11 @@ from pathlib import Path
 
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
-import judge
 import torch
-import trl_trainer
-from measure import Meter
-from trl_ppo import Timed
+
+from benchmarks.peers import judge, trl_trainer
+from benchmarks.peers.measure import Meter
+from benchmarks.peers.trl_ppo import Timed
 
 
 def main(folder: Path, result: Path) -> None:

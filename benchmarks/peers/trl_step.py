@@ -1,6 +1,6 @@
 """One step of TRL's PPOTrainer on a case that `benchmarks/agreement.py` wrote.
 
-    .venv-peers/bin/python benchmarks/peers/trl_step.py FOLDER...
+    .venv-peers/bin/python -m benchmarks.peers.trl_step FOLDER...
 
 A folder holds models (policy, reference, reward, critic) and `case.json`; `trl.safetensors` is
 written beside them. TRL's own code runs, unchanged: it samples, scores, computes and learns. What
@@ -16,9 +16,10 @@ from typing import Any
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 import torch
-import trl_trainer
 from safetensors.torch import save_file
 from trl.experimental.ppo import PPOTrainer
+
+from benchmarks.peers import trl_trainer
 
 KEPT = (
     "queries", "responses", "logprobs", "ref_logprobs", "kl", "scores", "values", "rewards",

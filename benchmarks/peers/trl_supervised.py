@@ -1,8 +1,8 @@
 """TRL's SFTTrainer or RewardTrainer on a case that `benchmarks/supervised.py` wrote, timed.
 
-    .venv-peers/bin/python benchmarks/peers/trl_supervised.py FOLDER RESULT
+    .venv-peers/bin/python -m benchmarks.peers.trl_supervised FOLDER RESULT
 
-TRL's own code runs, unchanged, on rows that are tokens already. Imports nothing of the project.
+TRL's own code runs, unchanged, on rows that are tokens already. Imports nothing of `roundhouse`.
 """
 
 import json
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from measure import Meter
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -21,6 +20,8 @@ from transformers import (
     TrainerCallback,
 )
 from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+
+from benchmarks.peers.measure import Meter
 
 
 class Laps(TrainerCallback):

@@ -1,6 +1,6 @@
 """TRL's PPOTrainer on a case that a benchmark wrote; it runs unchanged.
 
-A folder holds models and `case.json`. Imports nothing of the project.
+A folder holds models and `case.json`. Imports nothing of `roundhouse`.
 """
 
 import sys

@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize(
     ("program", "quantities", "inexact"),
-    [("agreement.py", 14, "log-probabilities"), ("agreement_dpo.py", 7, "gradient")],
+    [("agreement", 14, "log-probabilities"), ("agreement_dpo", 7, "gradient")],
 )
 def test_a_step_is_that_of_trl_number_by_number(
     program: str, quantities: int, inexact: str, tmp_path: Path
@@ -21,7 +21,8 @@ def test_a_step_is_that_of_trl_number_by_number(
         pytest.skip("TRL is not installed here: `make peers` makes .venv-peers for it")
     found = tmp_path / "found.json"
     done = subprocess.run(
-        [sys.executable, PROJECT / "benchmarks" / program, "--json", found],
+        [sys.executable, "-m", f"benchmarks.{program}", "--json", found],
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
