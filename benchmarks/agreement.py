@@ -18,15 +18,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Adam
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
@@ -34,9 +32,10 @@ from transformers import (
     PreTrainedModel,
     Qwen2Config,
 )
-from transformers.utils import logging
 
-from benchmarks.side_by_side import PEERS, PROJECT, need_peers
+from benchmarks import random_models
+from benchmarks.random_models import BOS, EOS, FIRST_WORD, PAD, head
+from benchmarks.side_by_side import PEERS, PROJECT, need_peers, quiet
 from roundhouse import params
 from roundhouse.learn import models, optimizers, ppo, ppo_update, rl, sampling, text
 from roundhouse.learn.alarms import Watch
@@ -46,13 +45,12 @@ from roundhouse.learn.rollout import Rollout
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
 
-SEED, BATCH, LIMIT = 3, 16, 12
-PAD, BOS, EOS, FIRST_WORD, VOCABULARY = 0, 1, 2, 7, 40
+SEED, BATCH, LIMIT, VOCABULARY = 3, 16, 12, 40
 WORDS = [f"w{number}" for number in range(FIRST_WORD, VOCABULARY)]
-SIZE = {
+SIZE: dict[str, Any] = {
     "vocab_size": VOCABULARY, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS,
 }  # fmt: skip
-DEEP = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+DEEP: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
     "llama": lambda: LlamaConfig(
         **SIZE, **DEEP, intermediate_size=48, num_key_value_heads=2, tie_word_embeddings=True
@@ -111,17 +109,15 @@ def case(family: str) -> Case:
     """Models of one family and their prompts, the same each time."""
     torch.manual_seed(SEED)
     configuration = FAMILIES[family]()
-    policy = AutoModelForCausalLM.from_config(configuration).eval()
-    reference = AutoModelForCausalLM.from_config(configuration).eval()
+    policy, reference = (random_models.causal(configuration) for _ in range(2))
     prompts = [words(3 + row % 7) for row in range(BATCH)]
     for model in (policy, reference):
         fit(model, prompts)
-    configuration.num_labels = 1
-    scorers = [AutoModelForSequenceClassification.from_config(configuration).eval() for _ in "rc"]
-    for scorer in scorers:
+    reward, critic = (random_models.scorer(configuration) for _ in range(2))
+    for scorer in (reward, critic):
         # The usual small start would make every score and value nearly 0.
-        torch.nn.init.normal_(scorer.score.weight, std=0.3)
-    return Case(policy, reference, *scorers, prompts)
+        torch.nn.init.normal_(random_models.score(scorer).weight, std=0.3)
+    return Case(policy, reference, reward, critic, prompts)
 
 
 def words(count: int) -> list[int]:
@@ -143,7 +139,8 @@ def fit(model: PreTrainedModel, prompts: list[list[int]]) -> None:
             answers.append([*words(length), EOS][:LIMIT])
         batch = text.collate(prompts, answers, PAD)
         logprobs = models.response_logprobs(model, batch, 1.0)
-        (-rl.masked_mean(logprobs, batch.action_mask)).backward()
+        loss = -rl.masked_mean(logprobs, batch.action_mask)
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
         adam.zero_grad()
 
@@ -156,14 +153,6 @@ def write(given: Case, told: PpoSettings, folder: Path) -> None:
         tokenizer.save_pretrained(folder / name)
     content = {"prompts": given.prompts, "limit": LIMIT, "seed": SEED, "ppo": told.model_dump()}
     (folder / "case.json").write_text(json.dumps(content), encoding="utf-8")
-
-
-def head(scorer: PreTrainedModel) -> RewardModel:
-    """The project's reward model on the trunk and head of a transformers one, which has no bias."""
-    made = RewardModel(scorer.base_model, "last")
-    made.head.weight = scorer.score.weight
-    made.head.bias.requires_grad_(False)
-    return made
 
 
 def on_answers(given: Case, told: PpoSettings, tokens: Tensor) -> Step:
@@ -214,7 +203,9 @@ def compare(given: Case, told: PpoSettings, theirs: dict[str, Tensor]) -> dict[s
         return apart(torch.tensor([update[own] for update in ours.updates]), name)
 
     trunk = given.critic.base_model_prefix
-    critic = {f"critic/{trunk}.{k}": v for k, v in ours.critic.backbone.named_parameters()}
+    critic: dict[str, Tensor] = {
+        f"critic/{trunk}.{k}": v for k, v in ours.critic.backbone.named_parameters()
+    }
     critic["critic/score.weight"] = ours.critic.head.weight
     policy = {f"policy/{k}": v for k, v in ours.policy.named_parameters()}
     return {
@@ -252,7 +243,7 @@ def differences() -> dict[str, dict[str, float]]:
 
 def trl(program: str, folders: Iterable[Path]) -> None:
     """Runs a program of `benchmarks/peers` on the folders of all cases."""
-    command = [PEERS, "-m", f"benchmarks.peers.{program}", *folders]
+    command: list[str | Path] = [PEERS, "-m", f"benchmarks.peers.{program}", *folders]
     done = subprocess.run(command, cwd=PROJECT, check=False, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"TRL did not finish: {done.stderr[-2000:]}")
@@ -274,7 +265,7 @@ def main(measure: Callable[[], dict[str, dict[str, float]]], about: str | None) 
     arguments = parser.parse_args()
     need_peers()
     torch.set_num_threads(1)
-    logging.disable_progress_bar()
+    quiet()
     found = measure()
     sys.stdout.write(f"{table(found)}\n\nTolerance: {TOLERANCE:.0e}\n")
     if arguments.json:

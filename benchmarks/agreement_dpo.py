@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.agreement import EOS, FAMILIES, LIMIT, WORDS, Case, case, main, trl, words
+from benchmarks.agreement import FAMILIES, LIMIT, WORDS, Case, case, main, trl, words
+from benchmarks.random_models import EOS
 from roundhouse.learn import dpo
 from roundhouse.learn.dpo import Encoded
 from roundhouse.learn.models import Policy

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-from transformers.utils import logging
 
 from benchmarks import ppo as compared
 from benchmarks import side_by_side
+from benchmarks.random_models import EOS, FIRST_WORD, PAD, head
 from roundhouse.learn import models, optimizers, ppo
 from roundhouse.learn.ppo_state import Task
 
@@ -34,14 +34,14 @@ def batch_seconds(folder: Path, batch: int, length: int, repeats: int) -> dict[s
     """Seconds of a batch, wall clock and processor, the smallest of some; the first is unused."""
     policy = models.load_weights(AutoModelForCausalLM, folder / "policy")
     scorer = models.load_weights(AutoModelForSequenceClassification, folder / "reward")
-    prompts = torch.randint(compared.FIRST_WORD, 1000, (256, compared.PROMPT)).tolist()
+    prompts = torch.randint(FIRST_WORD, 1000, (256, compared.PROMPT)).tolist()
     settings = compared.told(repeats + 1, [f"ppo.batch={batch}", "ppo.epochs=1"])
     task = Task(
         prompts,
         copy.deepcopy(policy),
-        compared.head(scorer),
-        compared.EOS,
-        compared.PAD,
+        head(scorer),
+        EOS,
+        PAD,
         length,
         compared.SEED,
         settings,
@@ -88,7 +88,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.quick:
         given.repeats = 1
-    logging.disable_progress_bar()
+    side_by_side.quiet()
     optimizers.start(compared.SEED, given.threads)
     found: dict[str, list[dict[str, Any]]] = {"episodes": [], "tokens": []}
     with tempfile.TemporaryDirectory() as root:

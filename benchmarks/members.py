@@ -16,7 +16,7 @@ import argparse
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,11 +153,12 @@ def main() -> None:
     pairs = preferences.newest(preferences.by_side(folder / "raters")["train"], options.pairs, seed)
     optimizers.start(seed, settings.compute.threads)
     given = _sampled(sft, settings, seed, options.asked)
-    for name, train in (
-        ("one model", lambda: [heads(sft, pairs, 1, settings, seed)]),
-        ("heads", lambda: [heads(sft, pairs, options.members, settings, seed)]),
-        ("whole models", lambda: whole(sft, pairs, options.members, settings, seed)),
-    ):
+    arms: dict[str, Callable[[], list[Scorer]]] = {
+        "one model": lambda: [heads(sft, pairs, 1, settings, seed)],
+        "heads": lambda: [heads(sft, pairs, options.members, settings, seed)],
+        "whole models": lambda: whole(sft, pairs, options.members, settings, seed),
+    }
+    for name, train in arms.items():
         started = time.process_time()
         with torch.enable_grad():
             scorers = train()

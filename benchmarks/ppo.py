@@ -23,47 +23,22 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    LlamaConfig,
-    PreTrainedModel,
-)
-from transformers.utils import logging
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
-from benchmarks import side_by_side
+from benchmarks import random_models, side_by_side
 from benchmarks.peers.measure import Meter
+from benchmarks.random_models import EOS, FIRST_WORD, PAD, SIZES, head
 from roundhouse import params
 from roundhouse.learn import models, optimizers, ppo
 from roundhouse.learn.ppo_state import Task
-from roundhouse.learn.reward_model import RewardModel
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import PpoSettings
 
 SEED, PROMPT, LIMIT, PROMPTS = 5, 32, 48, 256
-PAD, BOS, EOS, FIRST_WORD = 0, 1, 2, 7
-#: Parameters, about. The larger ones are for a GPU.
-SIZES = {
-    "1M": {
-        "vocab_size": 1024, "hidden_size": 128, "intermediate_size": 384,
-        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,
-    },
-    "15M": {
-        "vocab_size": 8192, "hidden_size": 384, "intermediate_size": 1024,
-        "num_hidden_layers": 7, "num_attention_heads": 6, "num_key_value_heads": 6,
-    },
-    "110M": {
-        "vocab_size": 32000, "hidden_size": 768, "intermediate_size": 2048,
-        "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 12,
-    },
-    "340M": {
-        "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 2816,
-        "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16,
-    },
-}  # fmt: skip
 #: The chance that an answer ends at a token.
 ANSWERS = {"worst": 0.0, "real": 1 / 16}
 TOLD: dict[str, Any] = {
@@ -95,17 +70,13 @@ def told(steps: int, changes: list[str]) -> PpoSettings:
 def write(case: Case, folder: Path, steps: int) -> None:
     """The models, prompts and settings that both sides read."""
     torch.manual_seed(SEED)
-    shape = SIZES[case.size]
-    config = LlamaConfig(
-        **shape, pad_token_id=PAD, bos_token_id=BOS, eos_token_id=EOS, tie_word_embeddings=True,
-        max_position_embeddings=1024,
-    )  # fmt: skip
-    policy = AutoModelForCausalLM.from_config(config).to(models.device())
-    prompts = torch.randint(FIRST_WORD, shape["vocab_size"], (PROMPTS, PROMPT))
+    config = random_models.llama(case.size)
+    policy = random_models.causal(config)
+    nn.Module.to(policy, models.device())
+    prompts = torch.randint(FIRST_WORD, config.vocab_size, (PROMPTS, PROMPT))
     end_at_rate(policy, prompts, ANSWERS[case.answers])
-    config.num_labels = 1
-    reward = AutoModelForSequenceClassification.from_config(config)
-    tokenizer = word_level([f"w{n}" for n in range(FIRST_WORD, shape["vocab_size"])])
+    reward = random_models.scorer(config)
+    tokenizer = word_level([f"w{n}" for n in range(FIRST_WORD, config.vocab_size)])
     for name, model in (("policy", policy), ("reward", reward)):
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
@@ -126,11 +97,11 @@ def end_at_rate(model: PreTrainedModel, prompts: torch.Tensor, rate: float) -> N
     Channel 0 of the residual stream becomes a constant that no layer writes to; what the (tied)
     head reads of it for a token is that token's bias.
     """
-    words = model.get_input_embeddings().weight  # type: ignore[no-untyped-call]
+    words = cast(nn.Embedding, model.get_input_embeddings()).weight
     words[:, 0], prompts = 0.1, prompts.to(words.device)
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.weight[0] = 0
-        layer.mlp.down_proj.weight[0] = 0
+    for name, weight in model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight[0] = 0
     words[[PAD, EOS], 1:] = 0
     words[[PAD, EOS], 0] = -100.0
     if rate == 0:
@@ -140,14 +111,6 @@ def end_at_rate(model: PreTrainedModel, prompts: torch.Tensor, rate: float) -> N
         words[EOS, 0] = (low + high) / 2
         chance = model(prompts[:32]).logits.softmax(dim=-1)[..., EOS].mean().item()
         low, high = (low, (low + high) / 2) if chance > rate else ((low + high) / 2, high)
-
-
-def head(scorer: PreTrainedModel) -> RewardModel:
-    """The project's reward model on the trunk and head of a transformers one, which has no bias."""
-    made = RewardModel(scorer.base_model, "last")
-    made.head.weight = scorer.score.weight
-    made.head.bias.requires_grad_(False)
-    return made
 
 
 def ours(folder: Path, changes: list[str], result: Path) -> None:
@@ -262,7 +225,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="settings of our side alone")
     parser.add_argument("--side", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    logging.disable_progress_bar()
+    side_by_side.quiet()
     if given.side:
         ours(given.side[0], given.set, given.side[1])
         return

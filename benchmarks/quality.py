@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers.utils import logging
 
 from benchmarks import overoptimisation, side_by_side
 from benchmarks.peers.measure import Meter
@@ -252,7 +251,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--side", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    logging.disable_progress_bar()
+    side_by_side.quiet()
     if given.side:
         ours(given.side[0], given.side[1])
         return

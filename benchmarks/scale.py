@@ -64,8 +64,8 @@ def rows(count: int, seed: int = 1) -> Iterator[dict[str, Any]]:
     for number, kind in enumerate(kinds):
         # About a third of the votes judge what another rater has judged.
         if not items or draw.random() < 0.65:
-            texts = (" ".join(draw.choices(sentences, k=k)) for k in (2, 3, 3))
-            items.append((*texts, draw.choice(DOMAINS), draw.randint(0, 1)))
+            asked, one, other = (" ".join(draw.choices(sentences, k=k)) for k in (2, 3, 3))
+            items.append((asked, one, other, draw.choice(DOMAINS), draw.randint(0, 1)))
         prompt, a, b, domain, better = items[-1 - int(draw.random() * min(3000, len(items)))]
         rater = int(draw.random() * raters)
         day = number * 180 // count

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import transformers
+from transformers.utils import logging
 
 PROJECT = Path(__file__).resolve().parents[1]
 PEERS = PROJECT / ".venv-peers" / "bin" / "python"
@@ -28,6 +29,11 @@ def need_peers() -> None:
     """Ends with what to do where TRL is not installed."""
     if not PEERS.exists():
         sys.exit("no .venv-peers here: `make peers` installs TRL there")
+
+
+def quiet() -> None:
+    """No bars of progress from transformers."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def alternate(

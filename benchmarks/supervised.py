@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from benchmarks import side_by_side
+from benchmarks import random_models, side_by_side
 from benchmarks.peers.measure import Meter
-from benchmarks.ppo import SIZES, head
+from benchmarks.random_models import FIRST_WORD, SIZES, head
 from roundhouse import params
 from roundhouse.learn import models, optimizers, reward, sft, text
 from roundhouse.learn.models import Policy
@@ -34,7 +33,7 @@ from roundhouse.learn.sft import Demonstration
 from roundhouse.learn.tokenizer import word_level
 from roundhouse.settings import Settings
 
-SEED, BATCH, WARM_UP, PROMPT, LIMIT, FIRST_WORD = 5, 32, 4, 64, 48, 7
+SEED, BATCH, WARM_UP, PROMPT, LIMIT = 5, 32, 4, 64, 48
 KINDS = ("sft", "reward")
 TOLD: dict[str, Any] = {
     "model.prompt_tokens": PROMPT, "model.response_tokens": LIMIT,
@@ -62,21 +61,13 @@ def told(threads: int) -> Settings:
 def write(case: Case, folder: Path, rows: int, grouped: bool) -> None:
     """The models and the rows, as text for us and as the same tokens for TRL."""
     torch.manual_seed(SEED)
-    shape = SIZES[case.size]
-    config = LlamaConfig(
-        **shape, pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=True,
-        max_position_embeddings=1024,
-    )  # fmt: skip
-    tokenizer = word_level([f"w{n}" for n in range(FIRST_WORD, shape["vocab_size"])])
-    policy = AutoModelForCausalLM.from_config(config)
-    config.num_labels = 1
-    for name, model in (
-        ("policy", policy),
-        ("reward", AutoModelForSequenceClassification.from_config(config)),
-    ):
+    config = random_models.llama(case.size)
+    tokenizer = word_level([f"w{n}" for n in range(FIRST_WORD, config.vocab_size)])
+    policy, reward = random_models.causal(config), random_models.scorer(config)
+    for name, model in (("policy", policy), ("reward", reward)):
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
-    said = [_texts(shape["vocab_size"]) for _ in range(rows)]
+    said = [_texts(config.vocab_size) for _ in range(rows)]
     prompts = text.encode_prompts(tokenizer, [_chat(prompt) for prompt, _, _ in said], PROMPT)
     first = text.encode_responses(tokenizer, [a for _, a, _ in said], LIMIT)
     second = text.encode_responses(tokenizer, [b for _, _, b in said], LIMIT)
@@ -187,7 +178,7 @@ def main() -> None:
     parser.add_argument("--grouped", action="store_true", help="TRL by length, too (sft)")
     parser.add_argument("--side", nargs=2, type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    logging.disable_progress_bar()
+    side_by_side.quiet()
     if given.side:
         ours(*given.side)
         return

@@ -41,12 +41,13 @@ def work(folder: Path) -> None:
         train_dataset=Dataset.from_dict({"prompt": ["w7"], "chosen": ["w8"], "rejected": ["w9"]}),
         processing_class=AutoTokenizer.from_pretrained(folder / "policy"),
     )  # fmt: skip
-    policy.eval()
+    policy.eval()  # type: ignore[no-untyped-call]
     loss = trainer.compute_loss(policy, trainer.data_collator(case["pairs"]))
     loss.backward()
     logged = trainer._metrics["eval"]
     kept = {name: torch.tensor(logged[name][-1]) for name in FIGURES}
-    kept |= {f"gradient/{name}": weight.grad for name, weight in policy.named_parameters()}
+    gradients = {name: weight.grad for name, weight in policy.named_parameters()}
+    kept |= {f"gradient/{name}": found for name, found in gradients.items() if found is not None}
     save_file(kept | {"loss": loss.detach()}, folder / "trl.safetensors")
 
 

@@ -20,7 +20,7 @@ from benchmarks.peers import trl_trainer
 from benchmarks.peers.measure import Meter
 
 
-class Timed(PPOTrainer):
+class Timed(PPOTrainer):  # type: ignore[misc]
     """TRL's trainer; the end of a batch is where it logs."""
 
     meter: Meter

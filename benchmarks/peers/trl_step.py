@@ -28,7 +28,7 @@ KEPT = (
 )  # fmt: skip
 
 
-class Watched(PPOTrainer):
+class Watched(PPOTrainer):  # type: ignore[misc]
     """TRL's trainer, which keeps the variables of `train` at the moment it logs them."""
 
     def log(self, logs: dict[str, float], *rest: Any) -> None:

@@ -57,7 +57,7 @@ def make(
         {"params": list(critic.parameters()), "lr": case["ppo"]["critic_lr"]},
     ]
     adam = Adam(groups, eps=1e-5)
-    trainer = kind(
+    trainer: T = kind(
         _config(folder, case, batches),
         AutoTokenizer.from_pretrained(models.policy, padding_side="left"),
         policy,
