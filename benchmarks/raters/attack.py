@@ -18,12 +18,10 @@ reward, in standard deviations of the reward over answers. Arms:
 whom any word is, `states` the share of attackers who are watched or suspended.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -31,7 +29,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.raters import team as simulated
-from benchmarks.raters.case import interval, positive
+from benchmarks.raters.case import interval, options
 from benchmarks.raters.team import RATERS, SPLIT, Pair, Plan, Row
 from roundhouse.raters import aggregate, influences, opinion
 from roundhouse.raters.table import Ratings
@@ -180,26 +178,20 @@ def _preferred(row: Row) -> Row:
 
 
 def main() -> None:
-    """Runs all attacks on the same seeds."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--replicates", type=positive, default=8, help="seeds")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    found: dict[str, list[dict[str, float]]] = {attack.name: [] for attack in ATTACKS}
+    """Runs the attacks whose name has the given word, on the same seeds."""
+    args = options(__doc__, 8, ATTACKS)
+    found: dict[str, list[dict[str, float]]] = {attack.name: [] for attack in args.cases}
     start = time.monotonic()
-    for seed in range(args.seed, args.seed + args.replicates):
+    for seed in args.seeds:
         shared = scene(seed)
-        for attack in ATTACKS:
+        for attack in args.cases:
             found[attack.name].append(measured(shared, attack, seed))
     tables = {
         name: {figure: interval(np.array([one[figure] for one in each])) for figure in each[0]}
         for name, each in found.items()
     }
     _show(tables)
-    sys.stdout.write(f"\n{args.replicates} seeds, {time.monotonic() - start:.0f} s\n")
+    sys.stdout.write(f"\n{len(args.seeds)} seeds, {time.monotonic() - start:.0f} s\n")
     if args.out:
         args.out.write_text(json.dumps({"attacks": tables, "seeds": found}, indent=1), "utf-8")
 

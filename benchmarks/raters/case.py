@@ -1,11 +1,13 @@
-"""What a case of the study is: a name, and figures with their standard errors beside the aim."""
+"""Cases that are simulated: names, figures with standard errors beside the aim, command line."""
 
 import argparse
 import math
 import operator
 import re
+import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +60,24 @@ class Case(NamedTuple):
     part: float = 1.0
 
 
+class Named(Protocol):
+    """What `--case` chooses from."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Options(NamedTuple, Generic[T]):
+    """What the command line asks for: a seed a replicate, the cases by `--case`; never none."""
+
+    seeds: range
+    cases: list[T]
+    out: Path | None
+
+
 def has(name: str, word: str) -> bool:
     """Whether a case's name has the word, in capitals or not, with or without a space before %.
 
@@ -71,13 +91,25 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+%", "%", text).casefold()
 
 
-def none_has(word: str, names: Sequence[str]) -> str:
-    """The message where no name has the word: all names, one a line."""
-    return "\n  ".join([f"no case has {word!r} in its name; the cases are", *names])
+def options(about: str | None, replicates: int, every: Sequence[T]) -> Options[T]:
+    """The command line, by a program's docstring and its defaults; where `--case` names none of
+    the cases, ends the program with all names, one a line."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--replicates", type=_positive, default=replicates)
+    parser.add_argument("--seed", type=int, default=1, help="the first one")
+    parser.add_argument("--case", default="", help="cases whose name has this")
+    parser.add_argument("--out", type=Path, help="file to write the figures to, as JSON")
+    given = parser.parse_args()
+    chosen = [one for one in every if has(one.name, given.case)]
+    if not chosen:
+        head = f"no case has {given.case!r} in its name; the cases are"
+        sys.exit("\n  ".join([head, *(one.name for one in every)]))
+    return Options(range(given.seed, given.seed + given.replicates), chosen, given.out)
 
 
-def positive(text: str) -> int:
-    """A number of replicates from the command line, 1 or more."""
+def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
     return int(text)

@@ -19,12 +19,10 @@ from "as they are", paired by seed. The share of the gap is the mean difference 
 of the oracle; its interval is a bootstrap over seeds.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -33,7 +31,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.raters import team as simulated
-from benchmarks.raters.case import has, interval, none_has, positive
+from benchmarks.raters.case import interval, options
 from benchmarks.raters.team import RATERS, SPLIT, Fault, Held, Pair, Plan
 from roundhouse.raters import aggregate, fading, opinion, worth
 from roundhouse.raters.table import Ratings, latest
@@ -244,29 +242,19 @@ def _cell(span: tuple[float, float, float], form: str) -> str:
 
 def main() -> None:
     """Runs the cases whose name has the given word."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--replicates", type=positive, default=8, help="seeds")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--case", default="")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    regimes = [regime for regime in REGIMES if has(regime.name, args.case)]
-    if not regimes:
-        sys.exit(none_has(args.case, [regime.name for regime in REGIMES]))
-    found: dict[str, list[dict[str, Any]]] = {regime.name: [] for regime in regimes}
+    args = options(__doc__, 8, REGIMES)
+    found: dict[str, list[dict[str, Any]]] = {regime.name: [] for regime in args.cases}
     start = time.monotonic()
-    for seed in range(args.seed, args.seed + args.replicates):
-        work = simulated.pairs(max(r.plan.pairs * r.plan.rounds for r in regimes), seed)
+    for seed in args.seeds:
+        work = simulated.pairs(max(r.plan.pairs * r.plan.rounds for r in args.cases), seed)
         held = simulated.held(HELD, seed)
-        for regime in regimes:
+        for regime in args.cases:
             part = work[: regime.plan.pairs * regime.plan.rounds]
             found[regime.name].append(measured(regime, part, held, seed))
-    tables = {name: summary(each, args.seed) for name, each in found.items()}
+    tables = {name: summary(each, args.seeds.start) for name, each in found.items()}
     for name, table in tables.items():
         show(name, table)
-    sys.stdout.write(f"\n{args.replicates} seeds, {time.monotonic() - start:.0f} s\n")
+    sys.stdout.write(f"\n{len(args.seeds)} seeds, {time.monotonic() - start:.0f} s\n")
     if args.out:
         args.out.write_text(json.dumps({"cases": tables, "seeds": found}, indent=1), "utf-8")
 

@@ -19,12 +19,10 @@ the correlation of reward and utility among the answers to a prompt. Both stand 
 over seeds (t), differences are paired by seed.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
@@ -32,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.raters import team as simulated
-from benchmarks.raters.case import has, interval, none_has, positive, share
+from benchmarks.raters.case import interval, options, share
 from benchmarks.raters.team import RATERS, SPLIT, Held, Plan, Row
 from roundhouse.raters import aggregate, fading, opinion
 from roundhouse.raters.verdict import judge_raters
@@ -149,25 +147,15 @@ def summary(found: Sequence[Found], odd: bool) -> dict[str, Any]:
 
 def main() -> None:
     """Runs the cases whose name has the given word, at every size."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--replicates", type=positive, default=12, help="seeds")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--case", default="")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    cases = [case for case in CASES if has(case.name, args.case)]
-    if not cases:
-        sys.exit(none_has(args.case, [case.name for case in CASES]))
+    args = options(__doc__, 12, CASES)
     found: dict[tuple[Plan, Case], list[Found]] = {}
     start = time.process_time()
-    for seed in range(args.seed, args.seed + args.replicates):
+    for seed in args.seeds:
         work = simulated.pairs(max(plan.pairs for plan in SIZES) * ROUNDS, seed)
         held = simulated.held(HELD, seed)
         for plan in SIZES:
             parts = simulated.rated(work[: plan.pairs * ROUNDS], plan, {}, seed)
-            for case in cases:
+            for case in args.cases:
                 found.setdefault((plan, case), []).append(measured(parts, case, held, seed))
     entries = [
         {"pairs": plan.pairs, "overlap": plan.overlap, "case": case.name}
@@ -177,7 +165,7 @@ def main() -> None:
     ]
     _show(entries)
     sys.stdout.write(
-        f"\n{args.replicates} seeds, {time.process_time() - start:.0f} s of processor\n"
+        f"\n{len(args.seeds)} seeds, {time.process_time() - start:.0f} s of processor\n"
     )
     if args.out:
         args.out.write_text(json.dumps(entries, indent=1), "utf-8")

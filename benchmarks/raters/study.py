@@ -10,7 +10,6 @@ stopped goes on where it stood. `--case` takes capitals or not, and % with or wi
 that no case has prints all names. Set OMP_NUM_THREADS=1 for one core.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.raters import change, poorest, regions, reliability, spam, speed, verdicts
-from benchmarks.raters.case import Case, Figure, has, none_has, positive
+from benchmarks.raters.case import Case, Figure, has, options
 
 TOPICS = (speed, reliability, change, spam, regions, poorest, verdicts)
 HEAD = "| case | replicates | figure | measured (standard error) | aim | met |"
@@ -96,18 +95,8 @@ def study(chosen: Sequence[Case], replicates: int, seed: int, file: Path | None)
 
 def main() -> None:
     """Runs the cases whose name has the given word."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--replicates", type=positive, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--case", default="")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-    chosen = cases(args.case)
-    if not chosen:
-        sys.exit(none_has(args.case, [case.name for case in cases()]))
-    found = study(chosen, args.replicates, args.seed, args.out)
+    args = options(__doc__, 100, cases())
+    found = study(args.cases, len(args.seeds), args.seeds.start, args.out)
     seconds = math.fsum(one["cpu_seconds"] for one in found.values())
     sys.stdout.write(f"\n{len(found)} cases, {seconds:.0f} processor seconds\n")
 
