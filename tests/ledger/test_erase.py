@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from roundhouse.errors import UsageError
+from roundhouse.errors import DataError, UsageError
 from roundhouse.ledger import Candidate, Erasures, Ledger, Rejected
-from roundhouse.ledger.records import Entry
+from roundhouse.ledger.records import Entry, Verified
 
 WHY = "asked by letter"
 
@@ -173,3 +173,43 @@ def test_a_report_grows(ledger: Ledger) -> None:
     assert erasures.finish(key).report == {
         "rows": 2, "replaced": {"x": {"rows": 0}, "y": {"rows": 1}}
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("erasure = 99", "row 3 is hidden under a request to erase, 99, that nobody made"),
+        ("erasure = 0", "row 3 is hidden under a request to erase, 0, that nobody made"),
+        ("erasure = 1", "row 3 has its text still, though request 1 to erase it was finished"),
+        ("row = NULL, salt = NULL", "row 3 was emptied without a request"),
+        ("row = NULL, erasure = 99", "row 3 is hidden under a request to erase, 99"),
+    ],
+)
+def test_no_row_is_hidden_without_a_request(
+    ledger: Ledger, url: str, change: str, problem: str
+) -> None:
+    take(ledger, row("a"), row("b", "bob"), row("c", "carl"))
+    forget(ledger, Erasures(ledger).forget_rater("ann", WHY).id)
+    assert ledger.verify_chain().erased == 1
+    _altered(url, f"UPDATE feedback SET {change} WHERE seq = 3")
+    with pytest.raises(DataError, match=problem):
+        ledger.verify_chain()
+
+
+def test_the_chain_holds_at_every_step_of_a_request(ledger: Ledger) -> None:
+    take(ledger, row("a"), row("b", "bob"), row("c"))
+    before, erasures = ledger.verify_chain().chain, Erasures(ledger)
+    request = erasures.forget_rater("ann", WHY).id
+    assert ledger.verify_chain() == Verified(3, 0, before)
+    erasures.clear(request)
+    assert ledger.verify_chain() == Verified(3, 2, before)
+    erasures.finish(request)
+    assert ledger.verify_chain() == Verified(3, 2, before)
+    assert ledger.chain(3) == before
+
+
+def _altered(url: str, statement: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        assert connection.execute(text(statement)).rowcount
+    engine.dispose()

@@ -13,6 +13,12 @@ from roundhouse.ledger import schema
 from roundhouse.ledger.append import next_chain, row_digest
 from roundhouse.ledger.records import Verified
 
+_WITH_REQUESTS = select(
+    schema.feedback,
+    schema.erasure.c.id.label("request"),
+    schema.erasure.c.finished_at.label("finished"),
+).outerjoin(schema.erasure, schema.feedback.c.erasure == schema.erasure.c.id)
+
 
 def verify(reading: Callable[[], AbstractContextManager[Connection]], page_rows: int) -> Verified:
     """Recomputes the chain from its start to the head.
@@ -31,7 +37,8 @@ def verify(reading: Callable[[], AbstractContextManager[Connection]], page_rows:
     with reading() as connection:
         end = connection.execute(select(schema.head, last)).one()
     while seq < end.last:
-        query = select(schema.feedback).where(table.seq > seq, table.seq <= end.last)
+        # With the requests in one statement: one that ends meanwhile is seen whole or not at all.
+        query = _WITH_REQUESTS.where(table.seq > seq, table.seq <= end.last)
         with reading() as connection:
             page = connection.execute(query.order_by(table.seq).limit(page_rows)).all()
         if not page:
@@ -51,13 +58,20 @@ def verify(reading: Callable[[], AbstractContextManager[Connection]], page_rows:
 
 
 def _problem(row: Any, seq: int, chain: str) -> str | None:
-    """What is wrong with a stored row, or None. An erased row has its digest and place left."""
+    """What is wrong with a stored row, or None. An erased row has its digest and place left.
+
+    A row whose request is not finished may have its text or not: `forget` goes on there.
+    """
     if row.seq != seq:
         return "is missing"
     if row.chain != chain:
         return "breaks the chain"
+    if row.erasure is not None and row.request is None:
+        return f"is hidden under a request to erase, {row.erasure}, that nobody made"
     if row.row is None:
-        return None if row.erasure else "was emptied without a request"
+        return "was emptied without a request" if row.erasure is None else None
+    if row.finished is not None:
+        return f"has its text still, though request {row.erasure} to erase it was finished"
     if row_digest(row.salt or "", row.row) != row.digest:
         return "differs from its digest"
     content = json.loads(row.row)
