@@ -1,23 +1,28 @@
 """Checkouts: two tiny rounds played through every real component, or one round just begun."""
 
+import hashlib
+import io
 import json
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
+from roundhouse import gate, jsonl
 from roundhouse.feedback import parse
+from roundhouse.hashes import sha256_file
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
 from roundhouse.params import load
-from roundhouse.rounds import git, snapshot, workspace
+from roundhouse.rounds import git, record, snapshot, workspace
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.decide import write_manifest
-from roundhouse.rounds.dvc import dvc
+from roundhouse.rounds.dvc import dvc, stores
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -129,3 +134,56 @@ def open_round(places: Locations, ledger: Ledger, previous: str | None) -> Round
     plan = workspace.Plan(git.head(places.root), previous, text, allow_dirty=False)
     folder = workspace.create(places, number, plan)
     return Round(number, places, folder, load(folder / "params.yaml"), ledger, previous, ())
+
+
+def publish_held(this: Round, reason: str, files: Mapping[str, bytes]) -> None:
+    """A held round that is over, as if stages had made these files below out/; not in MLflow."""
+    frozen = snapshot.take_snapshot(this)
+    dvc("push", "--quiet", workspace=this.workspace, root=this.places.root)
+    outs = [
+        {"path": folder, "md5": _keep(this, folder, files)}
+        for folder in sorted({str(Path(name).parent) for name in files})
+    ]
+    lock = {"schema": "2.0", "stages": {"made": {"cmd": "none", "outs": outs}}}
+    (this.workspace / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    write_manifest(this.workspace)
+    model, figures = hashlib.sha256().hexdigest(), record.figures(this.workspace)
+    bound = {"model": model, "reference": model, "champion": None}
+    bound |= {"inputs": sha256_file(this.workspace / "inputs.json")}
+    bound |= {"figures": gate.fingerprint(figures)}
+    decision = gate.Decision("held", (gate.Reason(reason, False, 0.0, 1.0, "too low"),), bound)
+    jsonl.write_json(this.workspace / workspace.DECISION_FILE, decision.record())
+    workspace.commit(this.workspace, this.number, this.previous, f"Round {this.number}")
+    workspace.publish_tag(this.workspace, this.places, this.number, None)
+    this.ledger.settle(this.number, False, str(this.number), model, None, reason)
+    assert frozen.champion is None
+    this.ledger.finish_round(
+        this.number,
+        state="published",
+        decision="held",
+        reasons=[reason],
+        metrics=figures,
+        data_version=record.data_version(this.workspace),
+        commit=record.tag_commit(this),
+    )
+
+
+def _keep(this: Round, folder: str, files: Mapping[str, bytes]) -> str:
+    """Writes the files of a folder into clone, cache and remote; returns DVC's name of its list."""
+    entries = []
+    for name, data in sorted(files.items()):
+        path = this.workspace / name
+        if str(Path(name).parent) == folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            entries.append({"md5": hashlib.md5(data).hexdigest(), "relpath": path.name})
+            _put(this, entries[-1]["md5"], data)
+    listed = json.dumps(entries, sort_keys=True).encode()
+    md5 = hashlib.md5(listed).hexdigest() + ".dir"
+    _put(this, md5, listed)
+    return md5
+
+
+def _put(this: Round, md5: str, data: bytes) -> None:
+    for store in stores(this.places):
+        store.put(md5, io.BytesIO(data))

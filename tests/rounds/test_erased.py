@@ -21,7 +21,7 @@ from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.lock import owned
 from roundhouse.rounds.stores import Folder
 from roundhouse.rounds.verify import verify
-from tests.rounds.conftest import Command, open_round, snapshot_and_publish
+from tests.rounds.conftest import Command, open_round, publish_held, snapshot_and_publish
 from tests.s3 import S3
 
 FIRST = "data/feedback/0001.jsonl"
@@ -47,8 +47,7 @@ def third(make_checkout: Callable[..., Path]) -> Round:
         give(ledger, f"ann-{number}", "ann")
         give(ledger, f"bob-{number}", "bob")
         this = open_round(places, ledger, previous)
-        snapshot_and_publish(this)
-        ledger.finish_round(this.number, state="over")
+        publish_held(this, "win-rate", {})
         previous = this.tag
     give(ledger, "ann-3", "ann")
     give(ledger, "bob-3", "bob")

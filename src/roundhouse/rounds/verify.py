@@ -82,6 +82,7 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
     for request in sorted(unfinished):
         what = f"request {request} to erase"
         findings.append(Finding(0, what, "ledger", "unfinished: say it again"))
+    findings += _untagged(ledger, numbers)
     for number in numbers:
         try:
             for copy in look.copies(number):
@@ -117,6 +118,13 @@ def verify(places: Locations, ledger: Ledger) -> Verification:
     return Verification(
         len(numbers), files, rows, tuple(findings), tuple(notes), tuple(sorted(erased_files))
     )
+
+
+def _untagged(ledger: Ledger, numbers: list[int]) -> list[Finding]:
+    """Rounds that the ledger has published, or decided on, and no tag names."""
+    known = {row.number for row in ledger.rounds() if row.state == "published" or row.commit}
+    known |= {one.model_round for one in ledger.decisions()}
+    return [Finding(one, tag_name(one), "git", "missing") for one in sorted(known - set(numbers))]
 
 
 def _tracked(shelf: Shelf, ledger: Ledger, copies: Copies) -> list[Finding]:
