@@ -1,5 +1,6 @@
 """What somebody changed in a ledger is named, on two rounds without their stages."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from roundhouse import jsonl
-from roundhouse.feedback import parse
-from roundhouse.ledger import Candidate, Ledger
+from roundhouse.feedback import KEY, content_hash, parse, rater_key
+from roundhouse.ledger import Candidate, Ledger, schema
+from roundhouse.ledger.append import next_chain, row_digest
 from roundhouse.locations import Locations
-from roundhouse.rounds import git
+from roundhouse.rounds import forget, git
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.verify import Finding, verify
 from tests.rounds.conftest import open_round, publish_held
@@ -79,9 +81,90 @@ def _altered(over: Round, *statements: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _forged(over: Round) -> Iterator[None]:
+    """Another text in the first row, with all that is computed from it made to agree."""
+    with _database(over) as database:
+        database.row_factory = sqlite3.Row
+        chain = schema.GENESIS
+        with database:
+            for row in database.execute("SELECT * FROM feedback ORDER BY seq").fetchall():
+                content = json.loads(row["row"])
+                content |= {"response": "forged"} if row["seq"] == 1 else {}
+                digest = row_digest(row["salt"], jsonl.dumps(content))
+                chain = next_chain(chain, digest)
+                values = (jsonl.dumps(content), content_hash(content), digest, chain, row["seq"])
+                database.execute(
+                    "UPDATE feedback SET row = ?, content_hash = ?, digest = ?, chain = ? "
+                    "WHERE seq = ?",
+                    values,
+                )
+            database.execute("UPDATE head SET chain = ?", (chain,))
+        yield
+
+
 def _findings(over: Round) -> tuple[Finding, ...]:
     with Ledger.open(over.places.ledger_url) as ledger:
         return verify(over.places, ledger).findings
+
+
+def _ann(over: Round) -> str:
+    return f"rater {rater_key('ann', over.settings.split.salt)[:KEY]}"
+
+
+@pytest.mark.parametrize(
+    ("statement", "number", "what", "problem"),
+    [
+        ("UPDATE feedback SET erasure = 99 WHERE seq = 3", 0, "ledger", "99, that nobody made"),
+        ("UPDATE round SET state = 'blocked'", 1, "round-0001", "has it as blocked"),
+        ("UPDATE round SET state = 'open'", 2, "round-0002", "has it as open"),
+        (
+            "UPDATE round SET state = 'blocked', data_version = 'x'",
+            2, "data/feedback.dvc", "the ledger x",
+        ),
+        (
+            "UPDATE round SET state = 'abandoned', metrics = '{}'",
+            1, "figure validate/excluded/repeated", "None in the ledger, 2 was published",
+        ),
+        ("UPDATE round SET decision = 'promoted'", 1, "decision", "says promoted, its decision"),
+        ("UPDATE round SET decision = NULL", 2, "decision", "says None, its decision row held"),
+        ("UPDATE round SET reasons = '[]'", 1, "reasons", "says none, its decision row win-rate"),
+        ("UPDATE round SET inputs = NULL", 1, "inputs.json", "missing"),
+        ("UPDATE round SET inputs = '{}'", 1, "inputs.json", "differs"),
+        ("UPDATE round SET watermark = 2", 2, "watermark", "2 in the ledger, 6 in inputs.json"),
+        ("DELETE FROM override", 1, "check balance", "nobody's word accepts it"),
+        ("UPDATE override SET round = 2", 2, "check balance", "a word that the round had not"),
+        ("DELETE FROM override", 1, "rater", "watch by a person's word of"),
+        ("UPDATE override SET state = 'ok' WHERE kind = 'rater'", 2, "rater", "watch by a person"),
+        (
+            "UPDATE override SET subject = 'bob' WHERE kind = 'rater'",
+            2, "rater", "which is not there",
+        ),
+        (
+            "UPDATE override SET subject = 'erased-1' WHERE kind = 'rater'",
+            2, "rater", "which is not there",
+        ),
+        ("DELETE FROM decision", 2, "decision", "there is none, though the round is published"),
+    ],
+)  # fmt: skip
+def test_a_changed_row_is_named(
+    over: Round, statement: str, number: int, what: str, problem: str
+) -> None:
+    what = _ann(over) if what == "rater" else what
+    with _altered(over, statement):
+        found = _findings(over)
+    assert any((one.round, one.what) == (number, what) and problem in one.problem for one in found)
+
+
+def test_a_forged_row_whose_chain_was_made_to_agree_is_not_what_rounds_were_made_from(
+    over: Round,
+) -> None:
+    with _forged(over):
+        found = _findings(over)
+    text = "at row {} it is not the one that the round was made from"
+    assert found == tuple(
+        Finding(number, "chain", "ledger", text.format(3 * number)) for number in (1, 2)
+    )
 
 
 @pytest.mark.parametrize("change", ["reasons = reasons", "state = 'blocked', \"commit\" = NULL"])
@@ -108,3 +191,15 @@ def test_a_round_that_is_not_over_is_not_held_against_the_ledger(over: Round) ->
         another = f"INSERT INTO round SELECT 3, '{state}', started_at, NULL, NULL, NULL, '[]', "
         with _altered(over, another + "'{}', '', '', '{}', NULL, 1 FROM round WHERE number = 1"):
             assert _findings(over) == ()
+
+
+def test_an_erasure_leaves_chain_and_words(over: Round) -> None:
+    """Last in the file: what is forgotten stays so."""
+    forget.forget_rater(over.places, "ann", "asked by letter")
+    assert _findings(over) == ()
+    with _forged_word(over):
+        assert {one.what for one in _findings(over)} == {_ann(over)}
+
+
+def _forged_word(over: Round) -> Any:
+    return _altered(over, "UPDATE override SET state = 'ok' WHERE subject = 'erased-1'")

@@ -66,6 +66,15 @@ def _mlflow(statement: str) -> Tampering:
     return lambda played: _sql(played, "mlflow/mlflow.db", statement)
 
 
+def _both(first: Tampering, second: Tampering) -> Tampering:
+    @contextmanager
+    def tamper(played: Played) -> Iterator[None]:
+        with first(played), second(played):
+            yield
+
+    return tamper
+
+
 @contextmanager
 def _bytes(path: Path, data: bytes | None) -> Iterator[None]:
     """Gives a file other bytes, or takes it away, for a while."""
@@ -212,6 +221,14 @@ TAMPERED: dict[str, tuple[Tampering, str, str]] = {
     ),
     "a version's digest": (
         _mlflow(f"UPDATE model_version_tags SET value = 'x' {_SECOND}.sha256'"),
+        "version 2: tag sha256",
+        "x in MLflow",
+    ),
+    "a version of a round that is said to be blocked": (
+        _both(
+            _ledger("UPDATE round SET state = 'blocked' WHERE number = 2"),
+            _mlflow(f"UPDATE model_version_tags SET value = 'x' {_SECOND}.sha256'"),
+        ),
         "version 2: tag sha256",
         "x in MLflow",
     ),

@@ -5,16 +5,19 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
 
 from roundhouse import gate
 from roundhouse.errors import DataError
-from roundhouse.ledger import Decision, Ledger, Round
+from roundhouse.feedback import KEY, rater_key
+from roundhouse.ledger import Decision, Erasures, Ledger, Round
 from roundhouse.locations import tag_name
 from roundhouse.rounds import objects
 from roundhouse.rounds.git import git, show
 from roundhouse.rounds.inputs import FILE as INPUTS_FILE
 from roundhouse.rounds.inputs import Inputs
 from roundhouse.rounds.publish import CHAMPION_CHANGED, UNUSABLE
+from roundhouse.rounds.release import OUTCOMES
 from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.stages import STAGES
 from roundhouse.rounds.workspace import DATA_POINTER
@@ -34,15 +37,32 @@ class Problem(NamedTuple):
 def disagreements(shelf: Shelf, ledger: Ledger, number: int) -> Iterator[Problem]:
     """Everything in the records of one published round that contradicts another record."""
     tag, row = tag_name(number), ledger.round(number)
+    made = next((one for one in ledger.decisions() if one.round == number), None)
     yield from _partitions(shelf, tag)
     yield from _bound(shelf, tag)
+    yield from _chain(shelf.inputs(tag), ledger)
+    yield from _words(shelf, tag, ledger)
     if row is None:
         yield Problem(tag, "ledger", "the ledger does not know this round")
-    elif row.state == "published":
+        return
+    yield from _frozen(shelf.inputs(tag), row)
+    over = ended(row)
+    if over:
         yield from _round(shelf, tag, row)
         yield from _figures(shelf, tag, row)
-        made = next((one for one in ledger.decisions() if one.round == number), None)
+    if over or made:
         yield from decision(shelf.decision(tag), made)
+    if over and made:
+        yield from _told(shelf.inputs(tag), row, made)
+
+
+def ended(row: Round) -> bool:
+    """Whether the ledger has a round's end, whatever state it says the round is in.
+
+    All of it is written at once: a round that is still being published has nothing of it.
+    """
+    end = (row.decision, row.commit, row.data_version, row.metrics)
+    return row.state not in ("open", "abandoned") or any(end)
 
 
 def champion(ledger: Ledger) -> Iterator[Problem]:
@@ -86,8 +106,79 @@ def _bound(shelf: Shelf, tag: str) -> Iterator[Problem]:
             yield Problem(f"decision.json: {key}", tag, f"decided on {bound.get(key)}, not {value}")
 
 
+def _chain(inputs: Inputs, ledger: Ledger) -> Iterator[Problem]:
+    """The ledger's rows against the chain that the round froze; erased ones keep their digests."""
+    try:
+        chain = ledger.chain(inputs.watermark)
+    except DataError:
+        chain = None
+    if chain != inputs.chain:
+        text = f"at row {inputs.watermark} it is not the one that the round was made from"
+        yield Problem("chain", "ledger", text)
+
+
+def _words(shelf: Shelf, tag: str, ledger: Ledger) -> Iterator[Problem]:
+    """People's words in the ledger against those that the round froze.
+
+    A forgotten rater's word has no name any more: it is known by its state and its time.
+    """
+    inputs = shelf.inputs(tag)
+    said = {one.subject for one in ledger.overrides(inputs.round, kind="check")}
+    for check in sorted(said ^ set(inputs.accepted)):
+        what = "nobody's word accepts it" if check not in said else "a word that the round had not"
+        yield Problem(f"check {check}", "ledger", f"{what}: see accepted in {INPUTS_FILE}")
+    if not _as_today(inputs):
+        return
+    forgotten = {f"erased-{one.id}" for one in Erasures(ledger).all() if one.kind == "rater"}
+    words, salt = ledger.overrides(kind="rater"), shelf.settings(tag)["split"]["salt"]
+    for key, frozen in sorted(inputs.rater_states.items()):
+        if not any(
+            one.state == frozen["state"]
+            and one.at in frozen["why"]
+            and (one.subject in forgotten or rater_key(one.subject, salt) == key)
+            for one in words
+        ):
+            text = f"{frozen['state']} by {frozen['why']}, which is not there"
+            yield Problem(f"rater {key[:KEY]}", "ledger", text)
+
+
+def _as_today(inputs: Inputs) -> bool:
+    """Whether a version made the round that froze its inputs in the ledger, and raters by key."""
+    return "earlier_reward" in inputs.model_fields_set
+
+
+def _frozen(inputs: Inputs, row: Round) -> Iterator[Problem]:
+    """The inputs that the ledger froze against those of the tag."""
+    if row.watermark != inputs.watermark:
+        text = f"{row.watermark} in the ledger, {inputs.watermark} in {INPUTS_FILE}"
+        yield Problem("watermark", "ledger", text)
+    if row.inputs is None:
+        if _as_today(inputs):
+            yield Problem(INPUTS_FILE, "ledger", "missing, though the round is published")
+        return
+    try:
+        same = Inputs.model_validate_json(row.inputs) == inputs
+    except ValidationError:
+        same = False
+    if not same:
+        yield Problem(INPUTS_FILE, "ledger", "differs from the inputs that the ledger froze")
+
+
+def _told(inputs: Inputs, row: Round, made: Decision) -> Iterator[Problem]:
+    """What the ledger says became of a round against its decision row."""
+    outcome, reasons = OUTCOMES.get(made.action, made.action), "; ".join(row.reasons)
+    if row.decision != outcome:
+        text = f"its round says {row.decision}, its decision row {outcome}"
+        yield Problem("decision", "ledger", text)
+    if made.action == "hold" and reasons != made.why and _as_today(inputs):
+        text = f"its round says {reasons or 'none'}, its decision row {made.why}"
+        yield Problem("reasons", "ledger", text)
+
+
 def _round(shelf: Shelf, tag: str, row: Round) -> Iterator[Problem]:
     root = shelf.places.root
+    if row.state != "published":
+        yield Problem(tag, "ledger", f"the ledger has it as {row.state}, though it is published")
     commit = git("rev-parse", f"{tag}^{{commit}}", cwd=root)
     if row.commit != commit:
         yield Problem(tag, "git", f"the tag points at {commit}, published was {row.commit}")
@@ -95,8 +186,6 @@ def _round(shelf: Shelf, tag: str, row: Round) -> Iterator[Problem]:
     version = pointer[0]["md5"] if pointer else None
     if row.data_version != version:
         yield Problem(DATA_POINTER, tag, f"names {version}, the ledger {row.data_version}")
-    if row.inputs and Inputs.model_validate_json(row.inputs) != shelf.inputs(tag):
-        yield Problem(INPUTS_FILE, tag, "differs from the inputs that the ledger froze")
 
 
 def _figures(shelf: Shelf, tag: str, row: Round) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from roundhouse.ledger import Decision, Erasures, Ledger, Round
 from roundhouse.locations import tag_name
 from roundhouse.projection import metric_name
-from roundhouse.rounds.records import Problem
+from roundhouse.rounds.records import Problem, ended
 from roundhouse.rounds.shelf import Shelf
 from roundhouse.tracking import Copies
 from roundhouse.tracking.copies import Version
@@ -19,7 +19,7 @@ def disagreements(shelf: Shelf, ledger: Ledger, copies: Copies) -> Iterator[tupl
     """
     made = {one.round: one for one in ledger.decisions() if one.round is not None}
     asked = [request.at for request in Erasures(ledger).all()]
-    rows = {row.number: row for row in ledger.rounds() if row.state == "published"}
+    rows = {row.number: row for row in ledger.rounds() if ended(row)}
     for name, numbers in _names(shelf, made.keys() & rows.keys()).items():
         versions = {one.version: one for one in copies.versions(name)}
         for number in sorted(numbers):

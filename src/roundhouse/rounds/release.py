@@ -17,6 +17,9 @@ from roundhouse.rounds.decide import MODEL
 from roundhouse.smoke import SmokeResult
 from roundhouse.tracking import Tracker
 
+#: What a round's decision row makes of the round.
+OUTCOMES = {"promote": "promoted", "hold": "held"}
+
 
 def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) -> Champion:
     """Makes an earlier champion the champion again, after its bytes have loaded and answered.
@@ -90,9 +93,8 @@ def show_decisions(ledger: Ledger, tracker: Tracker) -> None:
     Raises:
         TrackingError: MLflow is away. The ledger has decided; `up` and later rounds try again.
     """
-    outcomes = {"promote": "promoted", "hold": "held"}
     made = [one for one in ledger.decisions() if one.round is not None]
-    tracker.show_decisions({(one.model_round, one.version): outcomes[one.action] for one in made})
+    tracker.show_decisions({(one.model_round, one.version): OUTCOMES[one.action] for one in made})
 
 
 def published_model(places: Locations, number: int, sha256: str) -> Path:
