@@ -16,7 +16,7 @@ from roundhouse.feedback import KEY, content_hash, parse, rater_key
 from roundhouse.ledger import Candidate, Ledger, schema
 from roundhouse.ledger.append import next_chain, row_digest
 from roundhouse.locations import Locations
-from roundhouse.rounds import forget, git
+from roundhouse.rounds import audit, forget, git
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.verify import Finding, verify
 from tests.rounds.conftest import open_round, publish_held
@@ -193,10 +193,14 @@ def test_a_round_that_is_not_over_is_not_held_against_the_ledger(over: Round) ->
             assert _findings(over) == ()
 
 
-def test_an_erasure_leaves_chain_and_words(over: Round) -> None:
+def test_an_erasure_leaves_chain_words_and_counts(over: Round) -> None:
     """Last in the file: what is forgotten stays so."""
+    before = audit.audit_round(over.places, over.ledger, 1)["rows"]
+    assert before == {"accepted": 3, "used": 1, "excluded": {"repeated": 2}, "erased": 0}
     forget.forget_rater(over.places, "ann", "asked by letter")
     assert _findings(over) == ()
+    rows = audit.audit_round(over.places, over.ledger, 1)["rows"]
+    assert rows == before | {"erased": 1}
     with _forged_word(over):
         assert {one.what for one in _findings(over)} == {_ann(over)}
 

@@ -12,6 +12,9 @@ from roundhouse.rounds import erased, usage
 from roundhouse.rounds.git import git, round_tags, show
 from roundhouse.rounds.shelf import Shelf
 
+#: Figures of the stage validate: rows that a check excluded.
+_EXCLUDED = "validate/excluded/"
+
 
 def audit_round(places: Locations, ledger: Ledger, number: int) -> dict[str, Any]:
     """Everything that a round's result depends on, and what it decided."""
@@ -172,14 +175,18 @@ def _round(shelf: Shelf, ledger: Ledger, tag: str, number: int) -> dict[str, Any
 
 
 def _row_counts(shelf: Shelf, tag: str) -> dict[str, Any]:
-    """accepted = used + excluded, the excluded by the check that excluded them."""
+    """accepted = used + excluded, the excluded by the check that excluded them.
+
+    As the round counted them: rows that were erased since are in all three.
+    """
     accepted = sum(part.rows for part in shelf.inputs(tag).partitions.values())
-    reasons = Counter(row["check"] for row in shelf.rows(tag, usage.EXCLUDED))
-    return {
-        "accepted": accepted,
-        "used": accepted - sum(reasons.values()),
-        "excluded": dict(sorted(reasons.items())),
+    figures: dict[str, float] = shelf.json(tag, "out/validate/figures.json")
+    excluded = {
+        name.removeprefix(_EXCLUDED): int(count)
+        for name, count in sorted(figures.items())
+        if name.startswith(_EXCLUDED)
     }
+    return {"accepted": accepted, "used": accepted - sum(excluded.values()), "excluded": excluded}
 
 
 def _validation(shelf: Shelf, tag: str) -> dict[str, Any]:
