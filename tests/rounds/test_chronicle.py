@@ -13,7 +13,7 @@ from roundhouse import jsonl
 from roundhouse.errors import OvertakenError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
-from roundhouse.rounds import mend, picture, snapshot
+from roundhouse.rounds import mend, picture, record, snapshot
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.chronicle import Chronicle
 from roundhouse.rounds.lock import owned, who
@@ -121,3 +121,29 @@ def test_the_alias_follows_the_ledger(second: Round, tmp_path: Path) -> None:
     uri = second.places.tracking_uri
     shown = MlflowClient(uri, uri).get_model_version_by_alias("roundhouse", "champion")
     assert str(shown.version) == versions[0]
+
+
+@pytest.mark.parametrize("gone", ["logs/record.json", "params.yaml"])
+def test_a_workspace_that_lost_a_file_keeps_nothing_else_from_being_put_right(
+    second: Round, tmp_path: Path, gone: str
+) -> None:
+    """Said at every try, and only after all that can be done: a later workspace, tags and alias."""
+    broken = second.places.workspace(1)
+    for number, folder in enumerate((broken, second.workspace), start=1):
+        told = record.make(replace(second, number=number), "blocked", (), {"snapshot": 7.0})
+        jsonl.write_json(folder / picture.RECORD_FILE, told)
+        jsonl.write_json(folder / picture.UNSENT_FILE, {})
+    (broken / gone).unlink()
+    tracker = picture.open_tracker(second.places, second.ledger)
+    versions = _registered(tracker, tmp_path)
+    second.ledger.settle(1, True, versions[0], "a" * 64, expected=None)
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match=f"0001/{gone}"):
+            mend.mend(second.places, second.ledger, tracker)
+        assert picture.behind(second.places) == [broken]
+    uri = second.places.tracking_uri
+    client = MlflowClient(uri, uri)
+    run = client.get_run(tracker.round_run(2, {}, {}))
+    assert run.data.tags["roundhouse.decision"] == "blocked"
+    shown = client.get_model_version_by_alias("roundhouse", "champion")
+    assert str(shown.version) == versions[0] and shown.tags["roundhouse.decision"] == "promoted"
