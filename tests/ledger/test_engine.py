@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine, select, text
 
 import roundhouse.ledger.engine as engine_module
 from roundhouse.errors import LedgerError
-from roundhouse.ledger import Candidate, Ledger, schema
+from roundhouse.ledger import Candidate, Counts, Ledger, schema
 
 
 def test_it_is_made_with_its_folders_and_found_again(url: str) -> None:
@@ -45,6 +46,30 @@ def test_the_migrations_make_the_tables_of_the_schema(url: str) -> None:
         assert connection.execute(select(schema.head.c.seq)).scalars().all() == [0]
         assert connection.execute(select(schema.champion.c.decision)).scalars().all() == [0]
     engine.dispose()
+
+
+def test_rounds_of_an_older_ledger_have_no_counts_and_can_get_some(url: str) -> None:
+    config = Config()
+    folder = Path(engine_module.__file__).with_name("migrations")
+    config.set_main_option("script_location", str(folder))
+    engine = create_engine(url)
+    if file := engine.url.database if url.startswith("sqlite") else None:
+        Path(file).parent.mkdir()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(
+            text(
+                "INSERT INTO round (number, state, started_at, reasons, metrics, note) "
+                "VALUES (1, 'published', '2026-01-31T16:59:52Z', '[]', '{}', '{}')"
+            )
+        )
+    engine.dispose()
+    with Ledger.open(url, expected=True) as ledger:
+        (old,) = ledger.rounds()
+        assert (old.number, old.counts) == (1, None)
+        ledger.record_round(1, counts=Counts(2, 1, 1, 0))
+        assert ledger.rounds()[0].counts == Counts(2, 1, 1, 0)
 
 
 def test_the_schema_names_the_newest_migration() -> None:

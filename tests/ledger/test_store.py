@@ -1,6 +1,7 @@
 """The ledger's promises, on SQLite and PostgreSQL: nothing lost, nothing twice, nothing silent."""
 
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -62,13 +63,34 @@ def test_rows_come_back_in_order_as_they_were(ledger: Ledger) -> None:
     assert list(ledger.rows(rater="r1")) == rows and list(ledger.rows(rater="r2")) == []
 
 
-def test_counts_of_files_that_came_after_a_time(ledger: Ledger) -> None:
-    for at, entry in (("00", candidates(row("a"))[0]), ("10", Rejected(1, "not_json", "m", b"{"))):
-        batch = ledger.start_batch("a.jsonl", "jsonl", f"2026-01-31T16:59:{at}Z")
-        ledger.append(batch, [entry])
-    assert ledger.counts() == Counts(2, 1, 0, 1)
-    assert ledger.counts("2026-01-31T16:59:00Z") == Counts(1, 0, 0, 1)
-    assert ledger.counts("2026-01-31T16:59:10Z") == Counts()
+def test_watermark_and_counts_are_of_one_moment_while_others_write(
+    url: str, ledger: Ledger
+) -> None:
+    rows = [row(f"f-{number}") for number in range(200)]
+
+    def write() -> None:
+        with Ledger.open(url) as other:
+            batch = other.start_batch("a.jsonl", "jsonl")
+            for each in rows:
+                other.append(batch, candidates(each))
+
+    writer = Thread(target=write)
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        watermark, counts = ledger.standing()
+        assert counts == Counts(watermark, watermark, 0, 0)
+        seen.add(watermark)
+    writer.join()
+    assert len(seen) > 10 and ledger.standing() == (200, Counts(200, 200, 0, 0))
+
+
+def test_a_round_keeps_the_counts_that_it_was_frozen_with(ledger: Ledger) -> None:
+    number = ledger.take_round_number()
+    for counts in (None, Counts(3, 1, 1, 1), Counts(), None):
+        ledger.record_round(number, counts=counts)
+        told = ledger.round(number)
+        assert told is not None and told.counts == counts
 
 
 def test_it_says_whether_it_holds_a_kind_of_row_that_was_not_erased(ledger: Ledger) -> None:

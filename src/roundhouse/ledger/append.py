@@ -9,7 +9,17 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, CursorResult, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    CursorResult,
+    bindparam,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from roundhouse import failpoints, jsonl
 from roundhouse.feedback import content_hash
@@ -191,9 +201,14 @@ def _count(connection: Connection, batch: int, counts: Counts) -> None:
     )
 
 
-def totals(connection: Connection, after: str = "") -> Counts:
-    """The counts of all batches that were begun after a time (UTC text) together."""
+def totals(connection: Connection) -> tuple[int, Counts]:
+    """The newest `seq`, and the counts of all batches together.
+
+    One statement, so that both are of one moment: on PostgreSQL, two may see a chunk between them.
+    """
     columns = schema.batch.c
-    sums = [func.coalesce(func.sum(columns[name]), 0) for name in Counts._fields]
-    query = select(*sums).where(columns.started_at > after)
-    return Counts(*(int(value) for value in connection.execute(query).one()))
+    sums = [func.coalesce(func.sum(columns[name]), 0).label(name) for name in Counts._fields]
+    batches = select(*sums).subquery()
+    query = select(schema.head.c.seq, *batches.c).select_from(schema.head.join(batches, true()))
+    seq, *counts = (int(value) for value in connection.execute(query).one())
+    return seq, Counts(*counts)

@@ -13,7 +13,15 @@ from roundhouse import failpoints, jsonl
 from roundhouse.errors import ChampionChangedError, LedgerError
 from roundhouse.ledger import schema
 from roundhouse.ledger.append import new_key
-from roundhouse.ledger.records import Action, Champion, Decision, Override, Round, RoundChanges
+from roundhouse.ledger.records import (
+    Action,
+    Champion,
+    Counts,
+    Decision,
+    Override,
+    Round,
+    RoundChanges,
+)
 
 _JSON = ("reasons", "metrics", "note")
 
@@ -46,9 +54,11 @@ def rounds(connection: Connection, number: int | None = None) -> list[Round]:
 
 def record(connection: Connection, number: int, changes: RoundChanges) -> None:
     """Sets fields of a round."""
-    values = {
+    values: dict[str, Any] = {
         name: jsonl.dumps(value) if name in _JSON else value for name, value in changes.items()
     }
+    if counts := changes.get("counts"):
+        values["counts"] = jsonl.dumps(counts._asdict())
     query = update(schema.round_).where(schema.round_.c.number == number).values(values)
     if not connection.execute(query).rowcount:
         raise LedgerError(f"the ledger has no round {number}: see `roundhouse rounds`")
@@ -154,7 +164,8 @@ def _lock(connection: Connection) -> None:
 
 def _round(row: Row[Any]) -> Round:
     values = dict(row._mapping)
-    return Round(**values | {name: json.loads(values[name]) for name in _JSON})
+    counts = Counts(**json.loads(values["counts"])) if values["counts"] else None
+    return Round(**values | {name: json.loads(values[name]) for name in _JSON} | {"counts": counts})
 
 
 def _same(earlier: Decision, action: Action, model: tuple[int, str, str]) -> Decision:

@@ -72,7 +72,11 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round's record. `watermark` is the last `seq` its data may hold."""
+    """A round's record. `watermark` is the last `seq` its data may hold.
+
+    `counts` are those of all that had come to the ledger by then; None before the round's inputs
+    are frozen, and where a version froze them that did not count.
+    """
 
     number: int
     state: str
@@ -87,6 +91,7 @@ class Round:
     note: dict[str, Any] = field(default_factory=dict)
     inputs: str | None = None
     tries: int = 0
+    counts: Counts | None = None
 
 
 class RoundChanges(TypedDict, total=False):
@@ -102,6 +107,7 @@ class RoundChanges(TypedDict, total=False):
     commit: str | None
     note: dict[str, Any]
     inputs: str | None
+    counts: Counts | None
 
 
 @dataclass(frozen=True, slots=True)

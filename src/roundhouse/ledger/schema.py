@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 #: Revision of the newest migration; a ledger at another one is migrated, or refused if it is newer.
-VERSION = "0002"
+VERSION = "0003"
 
 #: Chain value before the first row.
 GENESIS = "0" * 64
@@ -128,6 +128,8 @@ round_ = Table(
     Column("inputs", Text),
     # How often it was opened: the schedule gives a round up that was tried in vain.
     Column("tries", Integer, nullable=False, server_default="0"),
+    # What had come to the ledger when they were frozen (JSON); null where older code froze them.
+    Column("counts", Text),
 )
 
 decision = Table(

@@ -116,10 +116,14 @@ class Ledger:
         with self._reading() as connection:
             return [_batch(row) for row in connection.execute(_BATCHES).mappings()]
 
-    def counts(self, after: str = "") -> Counts:
-        """What happened to all that was ever received, or in files begun after a time."""
+    def counts(self) -> Counts:
+        """What happened to all that was ever received."""
+        return self.standing()[1]
+
+    def standing(self) -> tuple[int, Counts]:
+        """Watermark and counts of one moment: each chunk of rows is in both, or in neither."""
         with self._reading() as connection:
-            return append.totals(connection, after)
+            return append.totals(connection)
 
     def watermark(self) -> int:
         """`seq` of the newest row, 0 where there is none: names all rows up to it for ever."""

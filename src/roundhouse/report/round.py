@@ -7,8 +7,9 @@ A round's record is a mapping; what it lacks is left out:
     round         its number
     data_version  DVC's hash of data/feedback
     partitions    file name to number of rows
-    feedback      received, accepted, duplicate, quarantined: all that ever came to the ledger
-    feedback_since  the same of files that came since the last round; empty in the first
+    feedback      received, accepted, duplicate, quarantined: all that had come to the ledger when
+                  the round took its snapshot
+    feedback_since  how much of it came since the last published round's; empty in the first
     unused        reason to rows without use
     metrics       metric name to number; `simulation/...` is shown and labelled as such
     seconds       step to seconds

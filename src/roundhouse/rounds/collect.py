@@ -19,7 +19,9 @@ def collect(this: Round) -> Report | None:
     Returns None where the simulation is off, or where the round's snapshot is already taken. A
     repeat after a crash makes the same rows again, which the ledger knows as duplicates.
     """
-    if not this.settings.simulate.enabled or inputs_module.read(this.workspace):
+    row = this.ledger.round(this.number)
+    frozen = inputs_module.read(this.workspace) or (row and row.inputs)
+    if not this.settings.simulate.enabled or frozen:
         return None
     file = this.workspace / "logs" / "simulated.jsonl"
     _simulate(this, file)

@@ -145,7 +145,7 @@ def _open_rounds(
         if row.state not in ("open", "abandoned") or row.number in round_tags(places.root):
             continue
         if first and (row.watermark is None or row.watermark >= first):
-            ledger.record_round(row.number, inputs=None, watermark=None)
+            ledger.record_round(row.number, inputs=None, watermark=None, counts=None)
             if row.number != at_work:
                 shutil.rmtree(places.workspace(row.number), ignore_errors=True)
 

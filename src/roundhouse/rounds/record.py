@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 from roundhouse import jsonl
+from roundhouse.ledger import Counts
+from roundhouse.locations import tag_number
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.git import run
@@ -28,7 +30,6 @@ def make(
     warnings, raters (those in another state than ok), unused (reason to rows without use), and what
     the round was made of.
     """
-    before = this.previous_inputs
     frozen = inputs_module.read(this.workspace)
     rules = this.workspace / "decision.json"
     return {
@@ -46,9 +47,23 @@ def make(
         "warnings": warnings(this.workspace),
         "raters": raters(this.workspace),
         "unused": reasons(this.workspace / UNUSED, "reason"),
-        "feedback": this.ledger.counts()._asdict(),
-        "feedback_since": this.ledger.counts(before.at)._asdict() if before else {},
+        **received(this),
     }
+
+
+def received(this: Round) -> dict[str, dict[str, int]]:
+    """What had come to the ledger at the round's snapshot, and how much since the previous one's.
+
+    Nothing is said of the difference in the first round, and where one of the two was frozen by a
+    version that did not count.
+    """
+    row = this.ledger.round(this.number)
+    before = this.ledger.round(tag_number(this.previous)) if this.previous else None
+    total, last = (one.counts if one else None for one in (row, before))
+    since: dict[str, int] = {}
+    if total and last:
+        since = {name: getattr(total, name) - getattr(last, name) for name in Counts._fields}
+    return {"feedback": (total or this.ledger.counts())._asdict(), "feedback_since": since}
 
 
 def warnings(workspace: Path) -> list[str]:

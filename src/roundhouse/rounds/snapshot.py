@@ -68,7 +68,7 @@ def _frozen(this: Round) -> Inputs | None:
 def _freeze(this: Round) -> Inputs:
     """Takes today's ledger, champion and people's words as this round's inputs."""
     expire(this.places, this.ledger, this.settings.retention.days, at_work=this.number)
-    watermark = this.ledger.watermark()
+    watermark, counts = this.ledger.standing()
     partitions = _make_data(this, watermark)
     frozen = Inputs(
         round=this.number,
@@ -85,7 +85,7 @@ def _freeze(this: Round) -> Inputs:
         partitions=partitions,
     )
     text = frozen.model_dump_json()
-    this.ledger.record_round(this.number, inputs=text, watermark=watermark)
+    this.ledger.record_round(this.number, inputs=text, watermark=watermark, counts=counts)
     return frozen
 
 
