@@ -6,7 +6,8 @@ Of a round that ended, beside the last `storage.keep_rounds` and the champion's:
     its cache objects    where the remote has them unharmed, and no kept round uses them; and what
                          no published round and no workspace names: tries that came to nothing;
                          figures stay, so that `dvc metrics diff` compares all rounds
-    its extracted model  state/models; published bytes, written there for `chat` and `rollback`
+    its extracted model  state/models; published bytes, written there for `chat` and `rollback`;
+                         and what one of these that died left; nothing while one of them is at it
 
 A round that can still be resumed, and the remote, are never touched. One that was given up and then
 overtaken by a later round cannot be, and counts as ended.
@@ -23,7 +24,7 @@ from roundhouse import failpoints
 from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
-from roundhouse.rounds import objects, picture, transfer
+from roundhouse.rounds import extracted, objects, picture, transfer
 from roundhouse.rounds.begin import Round
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import round_tags
@@ -66,15 +67,12 @@ def clean(places: Locations, ledger: Ledger, keep: int) -> Cleaned:
         size += _remove_workspace(places, number)
         gone.append(number)
     failpoints.hit("clean.workspaces")
-    champion = ledger.champion()
-    models = [
-        folder
-        for folder in sorted((places.state / "models").glob("*"))
-        if champion is None or folder.name != champion.sha256
-    ]
-    for folder in models:
-        size += _size(folder)
-        shutil.rmtree(folder)
+    with extracted.unused(places) as found:
+        champion = ledger.champion()
+        models = [one for one in found if champion is None or one.name != champion.sha256]
+        for folder in models:
+            size += _size(folder)
+            shutil.rmtree(folder)
     count, taken = _empty_cache(places, kept)
     return Cleaned(gone, count, len(models), size + taken)
 

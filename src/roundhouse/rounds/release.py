@@ -1,6 +1,5 @@
 """The champion after its release: put an earlier one back, or talk to the one there is."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,12 +7,12 @@ from tempfile import TemporaryDirectory
 
 from roundhouse import smoke
 from roundhouse.errors import DataError, TrackingError, UsageError
-from roundhouse.hashes import sha256_folder
 from roundhouse.ledger import Champion, Decision, Ledger
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects, picture
 from roundhouse.rounds.begin import read_settings
 from roundhouse.rounds.decide import MODEL
+from roundhouse.rounds.extracted import published_model
 from roundhouse.smoke import SmokeResult
 from roundhouse.tracking import Tracker
 
@@ -33,9 +32,9 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
     """
     now = ledger.champion()
     target = choose(ledger.decisions(), now, number)
-    folder = published_model(places, target.model_round, target.sha256)
-    settings = read_settings(places.root, tag_name(target.model_round))
-    result = smoke.run(folder, settings.probes[0])
+    with published_model(places, target.model_round, target.sha256) as folder:
+        settings = read_settings(places.root, tag_name(target.model_round))
+        result = smoke.run(folder, settings.probes[0])
     if not result.passed:
         raise DataError(f"round {target.model_round}'s model was not put back: {result.text}")
     expected = now.decision if now else None
@@ -97,23 +96,6 @@ def show_decisions(ledger: Ledger, tracker: Tracker) -> None:
     tracker.show_decisions({(one.model_round, one.version): OUTCOMES[one.action] for one in made})
 
 
-def published_model(places: Locations, number: int, sha256: str) -> Path:
-    """A folder with the published bytes of a round's model, checked against the release.
-
-    Raises:
-        DataError: they are missing or altered.
-    """
-    folder = places.state / "models" / sha256
-    if folder.exists() and sha256_folder(folder) == sha256:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    objects.extract(places, tag_name(number), "out/align/model", folder)
-    if sha256_folder(folder) != sha256:
-        shutil.rmtree(folder)
-        raise DataError(f"the model of round {number} differs from its release: see `audit verify`")
-    return folder
-
-
 def answers_as_published(
     places: Locations, number: int, sha256: str, probe: str, timeout: float = smoke.TIMEOUT
 ) -> SmokeResult:
@@ -147,8 +129,8 @@ def talk(places: Locations, ledger: Ledger, temperature: float) -> Callable[[str
     champion = ledger.champion()
     if champion is None:
         raise UsageError("there is no champion yet: no round was promoted; see `roundhouse rounds`")
-    folder = published_model(places, champion.round, champion.sha256)
     settings = read_settings(places.root, tag_name(champion.round))
     from roundhouse.learn.answering import answerer  # noqa: PLC0415 - torch, only for talking
 
-    return answerer(folder, settings.model, temperature, settings.seed)
+    with published_model(places, champion.round, champion.sha256) as folder:
+        return answerer(folder, settings.model, temperature, settings.seed)
