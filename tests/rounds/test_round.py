@@ -77,6 +77,10 @@ def test_every_row_is_accounted_for(played: Played) -> None:
         rows = list(ledger.rows())
     assert counts.received == counts.accepted + counts.duplicate + counts.quarantined
     assert counts.quarantined == counts.duplicate == 0
+    first, second = played.records
+    assert second["feedback"] == counts._asdict() and first["feedback_since"] == {}
+    whole = {fate: n + second["feedback_since"][fate] for fate, n in first["feedback"].items()}
+    assert whole == counts._asdict()
     assert counts.accepted == len(rows) == sum(played.records[1]["partitions"].values())
     clone = played.places.workspace(2)
     used = [row for path in sorted((clone / "data/feedback").iterdir()) for row in jsonl.read(path)]
