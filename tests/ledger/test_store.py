@@ -190,6 +190,7 @@ def test_the_chain_holds_from_its_start_to_the_head(ledger: Ledger) -> None:
 def test_an_erased_row_leaves_a_chain_that_holds(ledger: Ledger, url: str) -> None:
     batch = ledger.start_batch("a.jsonl", "jsonl")
     ledger.append(batch, candidates(row("a"), row("b"), row("c")))
+    change(url, "INSERT INTO erasure VALUES (1, 'row', 'b', '', '', '', '', NULL, '{}')")
     change(
         url, "UPDATE feedback SET row = NULL, salt = NULL, rater = NULL, erasure = 1 WHERE seq = 2"
     )

@@ -175,6 +175,9 @@ def test_a_tag_that_is_gone_is_named(over: Round, change: str) -> None:
     try:
         with _altered(over, f"UPDATE round SET {change} WHERE number = 1"):
             assert _findings(over) == (Finding(1, "round-0001", "git", "missing"),)
+            # Another machine may have published it, and the remote that has it is away.
+            found = verify(over.places, over.ledger, all_rounds=False)
+            assert found.findings == () and "round-0001, which is not here" in found.notes[0]
     finally:
         git.git("update-ref", "refs/tags/round-0001", tag, cwd=root)
 
@@ -189,7 +192,9 @@ def test_a_round_that_is_not_over_is_not_held_against_the_ledger(over: Round) ->
         assert _findings(over) == ()
     for state in ("open", "blocked", "abandoned"):
         another = f"INSERT INTO round SELECT 3, '{state}', started_at, NULL, NULL, NULL, '[]', "
-        with _altered(over, another + "'{}', '', '', '{}', NULL, 1 FROM round WHERE number = 1"):
+        with _altered(
+            over, another + "'{}', '', '', '{}', NULL, 1, NULL FROM round WHERE number = 1"
+        ):
             assert _findings(over) == ()
 
 

@@ -124,6 +124,24 @@ def test_a_round_that_was_overtaken_is_closed(second: Round) -> None:
     assert rows[2].reasons == ["overtaken by round 3, which used its feedback"]
 
 
+def test_a_round_that_an_earlier_one_overtook_does_not_stop_the_schedule(second: Round) -> None:
+    root, ledger = second.places.root, second.ledger
+    ledger.finish_round(1, state="published")
+    ledger.finish_round(2, state="blocked")
+    with begin.open_round(Request(root)) as third:
+        pass
+    with begin.open_round(Request(root)) as fourth:
+        pass
+    # The third is resumed by hand, after the fourth was begun and died.
+    snapshot_and_publish(third)
+    ledger.finish_round(third.number, state="published")
+    with begin.open_round(Request(root, finish=True)) as fifth:
+        assert fifth.number == fourth.number + 1
+    row = ledger.round(fourth.number)
+    assert row and row.state == "abandoned"
+    assert row.reasons == ["overtaken by round 3, which used its feedback"]
+
+
 def _resume(root: Path, number: int) -> None:
     with begin.open_round(Request(root, resume=number)):
         pass

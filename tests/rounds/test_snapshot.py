@@ -61,6 +61,16 @@ def test_what_was_frozen_stays_though_the_clone_is_lost(second: Round) -> None:
     assert data_version(second.workspace) == version
 
 
+def test_what_is_public_stands_though_the_ledger_comes_from_a_backup(second: Round) -> None:
+    snapshot_and_publish(second)
+    frozen = snapshot.take_snapshot(second)
+    receive(second.ledger, "third")
+    second.ledger.record_round(second.number, inputs=None, watermark=None)
+    assert snapshot.take_snapshot(second) == frozen
+    row = second.ledger.round(second.number)
+    assert row and (row.inputs, row.watermark) == (frozen.model_dump_json(), frozen.watermark)
+
+
 def test_a_ledger_that_lost_its_rows_is_named(second: Round) -> None:
     frozen = snapshot.take_snapshot(second)
     (second.workspace / inputs.FILE).unlink()

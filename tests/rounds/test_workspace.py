@@ -129,9 +129,17 @@ def test_edits_of_any_encoding_are_carried(make_checkout: Callable[..., Path]) -
     for name, text in edited.items():
         with (root / name).open("ab") as file:
             file.write(text)
+    new = "src/roundhouse/neu é.py"
+    (root / new).write_text("NEW = 1\n", encoding="utf-8")
+    git.git("add", "--", new, cwd=root)
+    (root / "LICENSE").unlink()
     clone = workspace.create(Locations(root), 1, _plan(root, allow_dirty=True))
-    for name in edited:
+    for name in (*edited, new):
         assert (clone / name).read_bytes() == (root / name).read_bytes()
+    workspace.commit(clone, 1, None, "Round 1")
+    # The tag is the code that ran: another machine may have to go on from it.
+    assert git.show(clone, "round-0001", new) == "NEW = 1\n"
+    assert git.show(clone, "round-0001", "LICENSE") is None
 
 
 def test_a_folder_outside_git_is_refused(tmp_path: Path) -> None:

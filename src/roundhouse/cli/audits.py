@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import jsonl, report
-from roundhouse.cli.output import add, opened, outcome, show
+from roundhouse.cli.output import add, here, ledger_of, met, opened, outcome, show
 from roundhouse.rounds import audit, traces, verify
 
 
@@ -93,7 +93,9 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    found = verify.verify(*opened())
+    places = here()
+    all_rounds = met(places)
+    found = verify.verify(places, ledger_of(places), all_rounds)
     value: dict[str, Any] = {
         "rounds": found.rounds,
         "files": found.files,

@@ -38,11 +38,27 @@ def opened() -> tuple[Locations, Ledger]:
         NoLedgerError: nothing was ever received here.
     """
     places = here()
+    met(places)
+    return places, ledger_of(places)
+
+
+def met(places: Locations) -> bool:
+    """Fetches rounds of other machines that share the git remote; says where it does not answer."""
     try:
         meet_others(places.root, load(places.root / "params.yaml"))
     except (RemoteError, SettingsError) as error:
         sys.stderr.write(f"roundhouse: {error}; going on with the rounds that are here\n")
-    return places, Ledger.open(places.ledger_url, expected=has_history(places), create=False)
+        return False
+    return True
+
+
+def ledger_of(places: Locations) -> Ledger:
+    """The ledger of a checkout, which must be there.
+
+    Raises:
+        NoLedgerError: nothing was ever received here.
+    """
+    return Ledger.open(places.ledger_url, expected=has_history(places), create=False)
 
 
 def add(

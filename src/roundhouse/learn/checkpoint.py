@@ -145,9 +145,10 @@ def identity(*parts: Any) -> str:
 
     The version, device, threads, processes and precision that decide over bytes count too.
     """
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    # All of them, so that each of several processes says the same.
+    gpus = {torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())}
     threads = torch.get_num_threads()
-    machine = torch.__version__, device, threads, parallel.processes(), passes.named()
+    machine = torch.__version__, sorted(gpus), threads, parallel.processes(), passes.named()
     digest = sha256(repr(machine).encode())
     for part in parts:
         if isinstance(part, nn.Module):

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from roundhouse.errors import (
     UsageError,
 )
 from roundhouse.ledger import Ledger
+from roundhouse.ledger import Round as Row
 from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
@@ -298,14 +299,17 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
     half = [row.number for row in waiting if row.number in tags]
     if half:
         return half[0]
-    if last.state != "open" or (tags and tags[-1] > last.number):
+    if last.state != "open":
         return None
     folder = places.workspace(last.number)
+    later = _after(last, tags)
     decided = (folder / workspace.DECISION_FILE).exists()
     decided = decided or any(one.round == last.number for one in ledger.decisions())
     reason = f"given up after {last.tries} tries: `roundhouse resume {last.number}` tries again"
-    if last.note["allow_dirty"] and not folder.exists():
-        reason = "its edited code is not here: `roundhouse resume` where it was begun"
+    if later:
+        reason = _overtaken(later[-1])
+    elif last.note["allow_dirty"] and not folder.exists():
+        reason = "its edited code is not here: `roundhouse resume` where its workspace still lies"
     elif decided or last.tries < settings.schedule.max_tries:
         return last.number
     ledger.finish_round(last.number, state="abandoned", reasons=[reason])
@@ -313,14 +317,23 @@ def _unfinished(places: Locations, ledger: Ledger) -> int | None:
 
 
 def give_up_overtaken(this: Round) -> None:
-    """Closes rounds left open before this one, which was published and used their rows."""
+    """Closes rounds that were left open, and whose rows a published round has used."""
     tags = round_tags(this.places.root)
-    if this.number not in tags:
-        return
     for row in this.ledger.rounds():
-        if row.state == "open" and row.number < this.number and row.number not in tags:
-            reason = f"overtaken by round {this.number}, which used its feedback"
-            this.ledger.finish_round(row.number, state="abandoned", reasons=[reason])
+        left = row.state == "open" and row.number not in (this.number, *tags)
+        if left and (later := _after(row, tags)):
+            reasons = [_overtaken(later[-1])]
+            this.ledger.finish_round(row.number, state="abandoned", reasons=reasons)
+
+
+def _after(row: Row, tags: Sequence[int]) -> list[int]:
+    """Published rounds that a round does not start from: they have used its feedback."""
+    previous = row.note.get("previous")
+    return [tag for tag in tags if tag > (tag_number(previous) if previous else 0)]
+
+
+def _overtaken(later: int) -> str:
+    return f"overtaken by round {later}, which used its feedback"
 
 
 def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
@@ -329,24 +342,21 @@ def _resumed(number: int, places: Locations, ledger: Ledger) -> Round:
         raise UsageError(f"there is no round {number}: see `roundhouse rounds`")
     if row.state not in ("open", "abandoned"):
         raise Skipped(f"round {number} is finished ({row.decision}): nothing to resume")
+    # Counted before anything can fail, or the schedule would try the same round for ever.
+    ledger.try_round(number)
     plan = workspace.Plan(**row.note)
     settings = _older(places.root, plan.settings, f"round {number}")
     meet_others(places.root, settings, plan.code)
     tags = round_tags(places.root)
-    before = tag_number(plan.previous) if plan.previous else 0
-    later = [n for n in tags if n > before]
+    later = _after(row, tags)
     if later and number not in tags:
-        raise UsageError(
-            f"round {number} was overtaken by round {later[-1]}, which used its feedback: "
-            "start a new round instead"
-        )
+        raise UsageError(f"round {number} was {_overtaken(later[-1])}: start a new round instead")
     folder = places.workspace(number)
     if plan.allow_dirty and number not in tags and not folder.exists():
         raise UsageError(
             f"round {number} carries edited code, which is not in {folder}: "
-            "resume it where it was begun, or start a new round"
+            "resume it where its workspace still lies; if it lies nowhere, start a new round"
         )
-    ledger.try_round(number)
     stages.reap(folder)
     forget_dead_locks(folder)
     forget_dead_git(folder)

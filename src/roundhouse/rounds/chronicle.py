@@ -160,7 +160,9 @@ class Chronicle:
         jsonl.write_json(unsent, self._cached)
         self.sender.send("round", partial(self._finish_round, record))
         self.tracker.ask_again()
-        if not self.sender.wait(DRAIN):
+        # What an earlier round still waits for is its own.
+        others = {one.name for one in picture.behind(self.round.places)} - {unsent.parent.name}
+        if not set(self.sender.wait(DRAIN)) - others:
             unsent.unlink()
 
     def _begin(self) -> None:

@@ -219,7 +219,7 @@ def round_tags(root: Path) -> list[int]:
 
 def edited(root: Path) -> list[str]:
     """Tracked files that differ from HEAD, staged or not."""
-    return git("diff", "--name-only", "HEAD", "--", cwd=root).splitlines()
+    return git("diff", "--name-only", "-z", "HEAD", "--", cwd=root).split("\0")[:-1]
 
 
 def show(root: Path, revision: str, path: str) -> str | None:

@@ -19,7 +19,7 @@ from roundhouse.rounds.champion import current_champion, fetch_champion
 from roundhouse.rounds.dvc import dvc
 from roundhouse.rounds.earlier import earlier_reward, fetch_earlier
 from roundhouse.rounds.forget import expire
-from roundhouse.rounds.git import git
+from roundhouse.rounds.git import git, round_tags
 from roundhouse.rounds.inputs import AUTO, Inputs, Partition
 from roundhouse.rounds.workspace import DATA_POINTER
 
@@ -36,7 +36,12 @@ def take_snapshot(this: Round) -> Inputs:
     expire(this.places, this.ledger, 0, at_work=this.number)
     done = inputs_module.read(this.workspace)
     row = this.ledger.round(this.number)
-    if done and row and row.inputs != done.model_dump_json():
+    public = this.number in round_tags(this.places.root)
+    if done and public and row and row.inputs is None:
+        # A ledger that was put back from a backup; the tag is the round.
+        text = done.model_dump_json()
+        this.ledger.record_round(this.number, inputs=text, watermark=done.watermark)
+    elif done and not public and row and _other(row.inputs, done):
         # Rows were erased since, and the ledger let go of what was frozen: all of it anew.
         (this.workspace / inputs_module.FILE).unlink()
         done = None
@@ -49,6 +54,11 @@ def take_snapshot(this: Round) -> Inputs:
     failpoints.hit("snapshot.frozen")
     inputs_module.write(this.workspace, frozen)
     return frozen
+
+
+def _other(text: str | None, done: Inputs) -> bool:
+    """Whether the ledger froze something else than the clone has."""
+    return text is None or Inputs.model_validate_json(text) != done
 
 
 def _frozen(this: Round) -> Inputs | None:

@@ -130,8 +130,10 @@ def commit(workspace: Path, number: int, previous: str | None, message: str) -> 
     A repeat of the same content makes the same tree, and a finished tag is never replaced.
     """
     paths = [path for path in COMMITTED if (workspace / path).exists()]
-    paths += edited_by_patch(workspace)
     git("add", "--force", "--", *paths, cwd=workspace)
+    if (workspace / PATCH_FILE).exists():
+        # Code that --allow-dirty carried into the round.
+        git("add", "--update", cwd=workspace)
     tree = git("write-tree", cwd=workspace)
     parents = ["-p", head(workspace)]
     if previous:
@@ -159,19 +161,13 @@ def publish_tag(workspace: Path, places: Locations, number: int, remote: str | N
         git("push", "--quiet", str(places.root), f"refs/tags/{tag}", cwd=workspace)
 
 
-def edited_by_patch(workspace: Path) -> list[str]:
-    """Code files that --allow-dirty carried into the round."""
-    if not (workspace / PATCH_FILE).exists():
-        return []
-    return [path for path in edited(workspace) if path not in COMMITTED]
-
-
 def _carry_edits(root: Path, workspace: Path) -> None:
     # git writes the file itself: a patch has the bytes of what was edited, of any encoding.
     patch = workspace / PATCH_FILE
     files = ("--", ".", f":(exclude){SETTINGS_FILE}")
     git("diff", "--binary", f"--output={patch}", "HEAD", *files, cwd=root)
     if patch.stat().st_size:
-        git("apply", "--whitespace=nowarn", PATCH_FILE, cwd=workspace)
+        # New and deleted files count as edits in the index alone.
+        git("apply", "--index", "--whitespace=nowarn", PATCH_FILE, cwd=workspace)
     else:
         patch.unlink()
