@@ -65,7 +65,8 @@ def test_a_training_killed_at_any_moment_ends_with_the_same_bytes(
                     break
         assert process.returncode == -signal.SIGKILL
     with _start(stage, tmp_path, settings) as process:
-        assert process.communicate()[0]
+        # Nothing is left to train where the last death came after the last step.
+        process.communicate()
     assert process.returncode == 0
     assert sha256_folder(tmp_path / "out") == sha256_folder(whole)
     tally(kills=len(struck), places=struck)
