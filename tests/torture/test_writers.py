@@ -79,7 +79,9 @@ def test_everything_acknowledged_is_there_once(
     with Ledger.open(url, expected=True) as ledger:
         counts = ledger.counts()
         assert counts.received == counts.accepted + counts.duplicate + counts.quarantined
-        assert sum(batch.finished_at is not None for batch in ledger.batches()) == WRITERS
+        # On a quick machine a writer may end before its death comes, and read its file again.
+        ended = {batch.name for batch in ledger.batches() if batch.finished_at}
+        assert ended == {file.name for file in files}
         wanted = {
             json.loads(line)["id"]
             for file in files
