@@ -1,7 +1,6 @@
 """On a GPU: the numbers of the processor, the same bytes twice, the plan of memory."""
 
 import copy
-import json
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from roundhouse.learn.ppo_update import learn
 from roundhouse.settings import Settings
 from tests.conftest import PROJECT
 from tests.learn.test_checkpoint import prepare, settings_of, work
+from tests.learn.test_memory import check_plan
 from tests.learn.test_ppo import LIMIT, PROMPTS, task
 
 pytestmark = [
@@ -113,7 +113,7 @@ def test_a_state_of_the_processor_is_not_used_on_a_gpu(
     done = subprocess.run(
         [sys.executable, *program],
         cwd=PROJECT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": _path()},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{PROJECT}:{PROJECT}/src"},
         capture_output=True,
         text=True,
         check=False,
@@ -136,19 +136,4 @@ def test_processes_without_a_gpu_each_are_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_plan_is_near_what_a_step_takes() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": _path()},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert 0.6 < found["took"] / found["plan"] < 1.5, found
-
-
-def _path() -> str:
-    """Where programs of the project are found, and what is installed apart."""
-    return os.pathsep.join([str(PROJECT), str(PROJECT / "src"), os.environ.get("PYTHONPATH", "")])
+    check_plan(MEASURE)
