@@ -7,6 +7,7 @@ checkout="${ROUNDHOUSE_CHECKOUT:?}"
 [ -d "$checkout/.git" ] || git clone --quiet "${ROUNDHOUSE_REPOSITORY:?}" "$checkout"
 cd "$checkout"
 python "$scripts/make-pool.py" kubernetes kubernetes "${ROUNDHOUSE_JOB_TEMPLATE:?}"
-# The deployment tells the job where its checkout is to be, not where this one lies.
-ROUNDHOUSE_IMAGE="${ROUNDHOUSE_IMAGE:?}" prefect --no-prompt deploy --name kubernetes
+# The image is written into the deployment; where its checkout lies, each job fills in for itself.
+: "${ROUNDHOUSE_IMAGE:?}"
+env -u ROUNDHOUSE_CHECKOUT prefect --no-prompt deploy --name kubernetes
 exec prefect worker start --pool kubernetes --type kubernetes --with-healthcheck

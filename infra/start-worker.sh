@@ -7,5 +7,6 @@ checkout="${ROUNDHOUSE_CHECKOUT:?}"
 cd "$checkout"
 export PYTHONPATH="$checkout/src:$checkout${PYTHONPATH:+:$PYTHONPATH}"
 python "$scripts/make-pool.py" machines process
-prefect --no-prompt deploy --name process
+# A variable that is set now would be written into the deployment: each worker fills in its own.
+env -u ROUNDHOUSE_CHECKOUT prefect --no-prompt deploy --name process
 exec prefect worker start --pool machines --type process --limit 1 --with-healthcheck

@@ -58,6 +58,14 @@ def test_the_leases_of_runs_outlive_the_prefect_server(compose: dict[str, Any]) 
     assert str(home.parent) in made[0].split()
 
 
+def test_the_store_may_write_into_its_new_volume(compose: dict[str, Any]) -> None:
+    store, owner = compose["services"]["store"], compose["services"]["store-owner"]
+    (volume,) = store["volumes"]
+    assert owner["volumes"] == [volume]
+    assert owner["entrypoint"] == ["chown", store["user"], volume.partition(":")[2]]
+    assert store["depends_on"] == {"store-owner": {"condition": "service_completed_successfully"}}
+
+
 def test_no_secret_has_a_default() -> None:
     text = (INFRA / "compose.yaml").read_text(encoding="utf-8")
     used = re.findall(r"\$\{(\w+)(.*?)\}", text)
@@ -73,7 +81,8 @@ def test_every_service_is_bounded_watched_and_hidden(compose: dict[str, Any]) ->
     for name, service in compose["services"].items():
         limits = service["deploy"]["resources"]["limits"]
         assert {"cpus", "memory"} <= limits.keys(), name
-        assert service["healthcheck"]["test"], name
+        once = service.get("restart") == "no"
+        assert once or service["healthcheck"]["test"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name

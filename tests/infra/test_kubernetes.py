@@ -122,17 +122,17 @@ def test_every_container_is_bounded_watched_and_locked_in() -> None:
         assert pod["enableServiceLinks"] is False, name
         assert name == "gpu-worker" or pod["automountServiceAccountToken"] is False, name
         (container,) = pod["containers"]
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }, name
-        for kind in ("requests", "limits"):
-            assert {"cpu", "memory"} <= container["resources"][kind].keys(), name
         if name != "job":
             assert {"readinessProbe", "livenessProbe"} <= container.keys(), name
-        writable = {mount["mountPath"] for mount in container["volumeMounts"]}
-        assert "/tmp" in writable, name
+        for each in [container, *pod.get("initContainers", [])]:
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+            for kind in ("requests", "limits"):
+                assert {"cpu", "memory"} <= each["resources"][kind].keys(), name
+            assert "/tmp" in {mount["mountPath"] for mount in each["volumeMounts"]}, name
 
 
 def test_secrets_come_from_the_one_that_the_user_makes() -> None:
@@ -176,6 +176,19 @@ def test_containers_get_what_compose_gives_them() -> None:
         (container,) = pods[name]["spec"]["containers"]
         assert compose[name]["environment"].items() <= _variables(container).items()
         assert container["image"] == compose[name]["image"]
+
+
+def test_a_jobs_checkout_is_there_before_its_python_starts() -> None:
+    # Python takes a folder of PYTHONPATH that is absent when it starts for absent ever after.
+    pod = dict(_pods())["job"]["spec"]
+    (first,), (round_,) = pod["initContainers"], pod["containers"]
+    assert first["command"] == ["sh", "/opt/roundhouse/make-checkout.sh"]
+    asked = re.findall(r"\$\{(\w+):\?\}", (INFRA / "make-checkout.sh").read_text(encoding="utf-8"))
+    assert set(asked) <= _variables(first).keys()
+    assert _variables(first).items() <= _variables(round_).items()
+    assert first["envFrom"] == round_["envFrom"]
+    assert first["volumeMounts"] == round_["volumeMounts"]
+    assert first["image"] == round_["image"]
 
 
 def test_the_leases_of_runs_outlive_the_prefect_server() -> None:
@@ -230,7 +243,8 @@ def test_the_pools_of_the_deployments_are_the_ones_that_workers_serve() -> None:
     pools = {each["name"]: each["work_pool"]["name"] for each in deployments["deployments"]}
     for name, script in {"process": "start-worker.sh", "kubernetes": "start-gpu-worker.sh"}.items():
         text = (INFRA / script).read_text(encoding="utf-8")
-        assert f"deploy --name {name}" in text
+        # A variable that is set then would be the same for every worker.
+        assert f"\nenv -u ROUNDHOUSE_CHECKOUT prefect --no-prompt deploy --name {name}\n" in text
         assert f"--pool {pools[name]} --type {name}" in text
         assert f'make-pool.py" {pools[name]} {name}' in text
     template = json.loads((INFRA / "kubernetes" / "job-template.json").read_text(encoding="utf-8"))

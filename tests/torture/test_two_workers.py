@@ -15,7 +15,7 @@ from roundhouse.ledger import Ledger
 from roundhouse.locations import LEDGER_VARIABLE, Locations
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import git, round_tags
-from tests.infra.team import Team, assembled, wait_for
+from tests.infra.team import DEPLOYMENT, Team, assembled, wait_for
 from tests.rounds.test_backup import follow
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1500)]
@@ -52,6 +52,9 @@ def test_a_round_runs_on_either_and_what_one_lost_the_other_finishes(
 ) -> None:
     began = time.monotonic()
     one = team.worker("one")
+    (pull,) = team.ask(f"/deployments/name/{DEPLOYMENT}")["pull_steps"]
+    (step,) = pull.values()
+    assert step == {"directory": "{{ $ROUNDHOUSE_CHECKOUT }}"}, "each worker fills in its own"
     first = team.finished(team.run_round())
     assert first["name"] in ("Promoted", "Held"), first
     assert round_tags(team.repository) == [1]
