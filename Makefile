@@ -11,7 +11,7 @@ round: $(READY)
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# All of the faults, for an hour or more; SEED draws others. The last counts stand in docs/faults.md.
+# All of the faults, for hours; SEED draws others. The last counts stand in docs/faults.md.
 SEED ?= 1
 TALLY = state/torture.jsonl
 torture: $(READY)

@@ -137,7 +137,7 @@ class RaterSettings(Block):
     confidence: OpenShare
     """Coverage of the intervals."""
     min_votes: Count
-    """Fewest overlapping votes before a rater's accuracy is believed; below, the pool's is used."""
+    """Fewest votes of a rater in a round before a change, or a lack of skill, is looked for."""
     min_weight: Share
     """Lowest weight a rater in state ok or watch can fall to."""
     alarm_drop: Share
@@ -466,7 +466,7 @@ class StorageSettings(Block):
     """What the disk of this machine keeps."""
 
     keep_rounds: WholeNumber
-    """Workspaces and cache objects of that many last rounds stay; 0 keeps all (`clean` by hand)."""
+    """Workspaces and cache objects of that many last rounds stay; 0 keeps all, for `clean --keep`."""
 
 
 class Settings(Block):

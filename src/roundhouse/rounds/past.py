@@ -97,7 +97,7 @@ def uncertain(places: Locations) -> tuple[int, list[dict[str, Any]]]:
             return number, list(Shelf(places).rows(tag, UNCERTAIN))
     raise UsageError(
         f"no published round has an {PurePosixPath(UNCERTAIN).name} to choose pairs from: it is "
-        "written by rounds with reward.members of 2 or more, trained by PPO"
+        "written by rounds with reward.members of 2 or more"
     )
 
 
