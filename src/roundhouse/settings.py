@@ -466,7 +466,7 @@ class StorageSettings(Block):
     """What the disk of this machine keeps."""
 
     keep_rounds: WholeNumber
-    """Workspaces and cache objects of that many last rounds stay; 0 keeps all, for `clean --keep`."""
+    """Workspaces and cache objects of that many last rounds stay; 0 keeps all (see `clean`)."""
 
 
 class Settings(Block):

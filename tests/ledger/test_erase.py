@@ -59,7 +59,7 @@ def test_a_rater_leaves_no_name_and_a_chain_that_holds(ledger: Ledger, url: str)
     )]  # fmt: skip
     lines.append(Rejected(9, "wrong_type", "m", b"without a name", rater="ann"))
     lines.append(Rejected(10, "too_large", "m", b"long", more=[b'"rater":"ann"', b"..."]))
-    take(ledger, row("a"), row("b", "bob"), row("c"), *lines, name="ann-week-1.jsonl")
+    take(ledger, row("a"), row("b", "bob"), row("c"), *lines, name="votes_ann_joanna.jsonl")
     ledger.add_override(None, "ann", "watch", "ann is tired", kind="rater")
     note = {"accept": [["balance", "ann was ill"]], "settings": "seed: 17"}
     number = ledger.take_round_number(note=note)
@@ -76,7 +76,7 @@ def test_a_rater_leaves_no_name_and_a_chain_that_holds(ledger: Ledger, url: str)
     assert "ann'" not in left
     assert "joanna,annie" in left
     assert "[erased] asked" in left
-    assert "[erased]-week-1.jsonl" in left
+    assert "votes_[erased]_joanna.jsonl" in left
     round_ = ledger.round(number)
     assert round_ is not None
     assert round_.note == note | {"accept": [["balance", "[erased] was ill"]]}
@@ -104,7 +104,7 @@ def test_what_was_forgotten_is_refused_without_a_trace(ledger: Ledger, url: str)
         Rejected(8, "not_json", "m", b"x", rater="ann"),
         row("ok", "bob"),
         Rejected(9, "not_json", "m", b"kept"),
-        name="export-ann.jsonl",
+        name="export_ann.jsonl",
     )
     assert counts == {"received": 10, "accepted": 1, "duplicate": 0, "quarantined": 9}
     assert ids(ledger) == ["ok"]
@@ -112,6 +112,8 @@ def test_what_was_forgotten_is_refused_without_a_trace(ledger: Ledger, url: str)
     assert [line.code for line in lines].count("forgotten") == 8
     assert {line.raw for line in lines} == {b"", b"kept"}
     assert "ann" not in everything(url)
+    take(ledger, name="ann_joanna.jsonl")
+    assert ledger.batches()[-1].name == "[erased]_joanna.jsonl"
 
 
 def test_a_request_is_made_once_and_needs_something_to_forget(ledger: Ledger) -> None:

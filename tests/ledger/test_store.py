@@ -101,6 +101,13 @@ def test_it_says_whether_it_holds_a_kind_of_row_that_was_not_erased(ledger: Ledg
     assert not ledger.holds("demonstration")
 
 
+def test_it_says_how_many_rows_came_after_a_watermark(ledger: Ledger) -> None:
+    ledger.append(ledger.start_batch("a.jsonl", "jsonl"), candidates(row("a"), row("b", "x")))
+    assert (ledger.held(), ledger.held(1), ledger.held(2)) == (2, 1, 0)
+    Erasures(ledger).forget_row("b", "asked")
+    assert (ledger.held(), ledger.held(1), ledger.watermark()) == (1, 0, 2)
+
+
 def test_content_that_is_known_is_a_duplicate_whatever_its_id(ledger: Ledger) -> None:
     batch = ledger.start_batch("a.jsonl", "jsonl")
     ledger.append(batch, candidates(row("a", "x"), row("b", "x"), row("c", "y")))

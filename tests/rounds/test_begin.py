@@ -13,12 +13,16 @@ from roundhouse import jsonl
 from roundhouse.errors import BusyError, CheckoutError, OvertakenError, SettingsError, UsageError
 from roundhouse.feedback import parse
 from roundhouse.gate import Decision
-from roundhouse.ledger import Candidate, Ledger
+from roundhouse.ledger import Candidate, Erasures, Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import begin, git
 from roundhouse.rounds.begin import Request, Round, Skipped
 from roundhouse.rounds.workspace import DECISION_FILE
 from tests.rounds.conftest import receive, snapshot_and_publish
+
+
+def _seen(root: Path) -> int:
+    return begin.read_inputs(root, "round-0001").watermark
 
 
 def _ask(root: Path, *overrides: str) -> None:
@@ -34,6 +38,8 @@ def test_a_skipped_round_leaves_a_reason_and_takes_no_number(second: Round) -> N
             pass
     assert str(skipped.value) == "1 new rows of feedback since round-0001, 2 wanted"
     assert [reason for _, reason in second.ledger.skips()] == [str(skipped.value)]
+    Erasures(second.ledger).forget_row(next(second.ledger.rows(after=_seen(root)))["id"], "asked")
+    assert begin.new_rows(second.places, second.ledger) == 0, "an erased row is none"
     busy = BusyError("roundhouse round (process 1 on here) is at work")
     with pytest.raises(BusyError):
         begin.skip_busy(Request(root), busy)

@@ -62,7 +62,7 @@ def person(split: Any) -> Iterator[dict[str, Any]]:
 def jsonl_file(folder: Path, split: Any) -> Path:
     """The person's rows, and lines that are quarantined: an unknown field, no JSON, a taken id."""
     rows = list(person(split))
-    path = folder / f"export-{RATER}.jsonl"
+    path = folder / f"export_{RATER}.jsonl"
     lines = [json.dumps(row) for row in rows]
     lines += [json.dumps(rows[0] | {"id": f"{ROW}odd", "mood": said("mood")})]
     lines += [json.dumps(rows[1])[:-9], json.dumps(rows[0] | {"prompt": said("again")})]

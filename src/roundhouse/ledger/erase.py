@@ -54,7 +54,7 @@ class Erasures:
                 return earlier
             own = {row.seq for row in connection.execute(_seqs(_FEEDBACK.rater == rater))}
             later = _versions(connection, own, both=False) - own
-            why = _without(why, rater)
+            why = forgotten.without(why, rater)
             key = _request(connection, "rater", subject, salt, why)
             digests = {subject, *_digests(connection, salt, later)}
             names = {rater, *_mark(connection, key, own | later)}
@@ -79,7 +79,7 @@ class Erasures:
                 return earlier
             named = {row.seq for row in connection.execute(_seqs(_FEEDBACK.id == id))}
             seqs = _versions(connection, named, both=True)
-            key = _request(connection, "row", subject, salt, _without(why, id))
+            key = _request(connection, "row", subject, salt, forgotten.without(why, id))
             digests = {subject, *_digests(connection, salt, seqs)}
             lines = _mark_quarantine(connection, key, {id, *_mark(connection, key, seqs)})
             if not seqs and not lines:
@@ -331,7 +331,7 @@ def _unname(connection: Connection, erasure: int, rater: str) -> None:
     override, columns = schema.override, schema.override.c
     about = or_(columns.subject == rater, columns.why.contains(rater, autoescape=True))
     for row in connection.execute(select(override).where(about)).all():
-        values = {"why": _without(row.why, rater)}
+        values = {"why": forgotten.without(row.why, rater)}
         if row.kind == "rater" and row.subject == rater:
             values = {"subject": f"erased-{erasure}", "why": "erased on request"}
         connection.execute(update(override).where(columns.id == row.id).values(values))
@@ -341,7 +341,7 @@ def _unname(connection: Connection, erasure: int, rater: str) -> None:
         where = table.c[name].contains(rater, autoescape=True)
         query = select(table.c.id, table.c[name].label("text"))
         for row in connection.execute(query.where(where)).all():
-            values = {name: _without(row.text, rater)}
+            values = {name: forgotten.without(row.text, rater)}
             connection.execute(update(table).where(table.c.id == row.id).values(values))
 
 
@@ -353,14 +353,9 @@ def _unname_rounds(connection: Connection, rater: str) -> None:
     columns = schema.round_.c
     for row in connection.execute(select(columns.number, columns.note, columns.reasons)).all():
         note, reasons = json.loads(row.note), json.loads(row.reasons)
-        said = [_without(reason, rater) for reason in reasons]
-        accept = [[check, _without(why, rater)] for check, why in note.get("accept", [])]
+        said = [forgotten.without(reason, rater) for reason in reasons]
+        accept = [[check, forgotten.without(why, rater)] for check, why in note.get("accept", [])]
         if said == reasons and accept == note.get("accept", []):
             continue
         values = {"note": jsonl.dumps(note | {"accept": accept}), "reasons": jsonl.dumps(said)}
         connection.execute(update(schema.round_).where(columns.number == row.number).values(values))
-
-
-def _without(words: str, name: str) -> str:
-    """A sentence without the name of what it asks to forget."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "[erased]", words)

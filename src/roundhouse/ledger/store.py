@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from roundhouse.errors import DataError
 from roundhouse.feedback import Row
@@ -129,6 +129,13 @@ class Ledger:
         """`seq` of the newest row, 0 where there is none: names all rows up to it for ever."""
         with self._reading() as connection:
             return int(connection.execute(select(schema.head.c.seq)).scalar_one())
+
+    def held(self, after: int = 0) -> int:
+        """How many rows came after a watermark and were not erased."""
+        table = schema.feedback.c
+        query = select(func.count()).where(table.seq > after, table.erasure.is_(None))
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def chain(self, seq: int) -> str:
         """The chain's value after row `seq`: equal values mean equal rows up to there."""

@@ -162,9 +162,9 @@ def last_tag(root: Path) -> str | None:
 
 
 def new_rows(places: Locations, ledger: Ledger) -> int:
-    """Rows that came since the last published round took its own."""
+    """Rows that came since the last published round took its own, without those erased since."""
     previous = last_tag(places.root)
-    return ledger.watermark() - (read_inputs(places.root, previous).watermark if previous else 0)
+    return ledger.held(read_inputs(places.root, previous).watermark if previous else 0)
 
 
 def meet_others(root: Path, settings: Settings, code: str | None = None) -> None:
