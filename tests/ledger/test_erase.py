@@ -1,11 +1,12 @@
 """Requests to erase, in the ledger on each database."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from roundhouse.errors import DataError, UsageError
+from roundhouse.errors import DataError, LedgerError, UsageError
 from roundhouse.ledger import Candidate, Erasures, Ledger, Rejected
 from roundhouse.ledger.records import Entry, Verified
 
@@ -114,6 +115,22 @@ def test_what_was_forgotten_is_refused_without_a_trace(ledger: Ledger, url: str)
     assert "ann" not in everything(url)
     take(ledger, name="ann_joanna.jsonl")
     assert ledger.batches()[-1].name == "[erased]_joanna.jsonl"
+
+
+def test_a_locked_ledger_is_not_compacted_and_says_so_in_one_line(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    with Ledger.open(url, timeout=0.2) as ledger:
+        take(ledger, row("a"))
+        holder = create_engine(url, isolation_level=None)
+        with holder.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with pytest.raises(LedgerError, match="locked by another process") as caught:
+                Erasures(ledger).compact()
+            connection.rollback()
+        holder.dispose()
+        assert "\n" not in str(caught.value)
+        Erasures(ledger).compact()
+        assert ids(ledger) == ["a"]
 
 
 def test_a_request_is_made_once_and_needs_something_to_forget(ledger: Ledger) -> None:

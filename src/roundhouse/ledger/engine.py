@@ -5,6 +5,7 @@ its start (`BEGIN IMMEDIATE`), so that two writers wait for each other instead o
 PostgreSQL's writers queue for the head row. Both give up after the busy timeout.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,8 +72,8 @@ def worded(shown: str) -> Iterator[None]:
     """Turns a database's error into one line that says what to do."""
     try:
         yield
-    except DBAPIError as error:
-        cause = " ".join(str(error.orig).split())
+    except (DBAPIError, sqlite3.Error) as error:
+        cause = " ".join(str(getattr(error, "orig", error)).split())
         raise LedgerError(f"ledger {shown}: {_advice(cause)}") from error
     except SQLAlchemyError as error:
         raise LedgerError(f"ledger {shown}: {' '.join(str(error).split())}") from error
@@ -88,6 +89,7 @@ def compact(engine: Engine) -> None:
 
     Raises:
         LedgerError: on SQLite, somebody still reads the old pages.
+        DBAPIError, sqlite3.Error: for `worded`.
     """
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
