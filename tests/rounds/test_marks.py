@@ -99,6 +99,14 @@ def test_a_name_that_means_other_things_counts_only_under_its_key(name: str) -> 
     )
 
 
+@pytest.mark.parametrize("key", ["rater", "raters", "row", "rows", "id", "ids", "supersedes"])
+def test_a_number_counts_under_every_key_of_a_name(key: str) -> None:
+    marks = Marks([row("123", "r1x", "Nobody knows")], [], [STAYS])
+    lines = [{key: "123", "n": 1}, {key: ["123"], "n": 2}, {"n": "123"}]
+    data = "".join(jsonl.dumps(line) + "\n" for line in lines).encode()
+    assert marks.without(data) == (jsonl.dumps(lines[2]) + "\n").encode()
+
+
 def test_a_short_text_counts_as_a_whole() -> None:
     marks = Marks([row("f-1", "r1x", "Never.")], [], [STAYS])
     lines = [{"b": "Never."}, {"b": "Never say never."}]

@@ -33,7 +33,7 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 _TOKEN = re.compile(r"[^\s\"'`,;:{}\[\]()<>=|/\\]+")
 _TEXTS = ("response", "correction", "reason", "comment", "gold")
 _NAMES = ("region", "domain", "aspect", "guideline", "policy", "source", "group")
-_KEYS = ("rater", "row", "id", "supersedes")
+_KEYS = frozenset(["rater", "raters", "row", "rows", "id", "ids", "supersedes"])
 _GONE = object()
 
 Run = tuple[str, ...]
@@ -200,7 +200,7 @@ class Marks:
     def _is_named(self, value: str, key: str) -> bool:
         if value in self._strong:
             return True
-        return value in self._weak and key.removesuffix("s") in _KEYS
+        return value in self._weak and key in _KEYS
 
 
 def texts(row: Mapping[str, Any]) -> Iterator[str]:
