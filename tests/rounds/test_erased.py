@@ -224,6 +224,66 @@ def test_a_text_in_quarantine_goes_too(third: Round) -> None:
     assert [line.raw for line in third.ledger.quarantined()] == [b"", lines[1]]
 
 
+VOCABULARY = b'{"model": {"vocab": {"ann": 0, "bob": 1}}}'
+
+
+def with_model(third: Round) -> str:
+    """The third round publishes a model's folder; DVC's name of its list."""
+    files = {"out/model/model.safetensors": b"w", "out/model/tokenizer.json": VOCABULARY}
+    publish_held(third, "win-rate", files)
+    return objects.folders(third.places.root, third.tag)["out/model"]
+
+
+@pytest.mark.parametrize("damage", [b"", b'[{"md5": "0'])
+def test_a_damaged_list_is_not_used_where_a_whole_one_is(third: Round, damage: bytes) -> None:
+    name = with_model(third)
+    stores(third.places)[-1].put(name, io.BytesIO(damage))
+    assert forget.forget_rater(third.places, "ann", WHY).finished_at
+    assert objects.read(third.places, third.tag, "out/model/tokenizer.json") == VOCABULARY
+    assert rows(third, FIRST, "round-0001") == ["bob-1"]
+
+
+@pytest.mark.parametrize("damage", [b"", b'[{"md5": "0'])
+def test_a_list_that_is_damaged_everywhere_is_named_and_no_object_is_touched(
+    third: Round, damage: bytes
+) -> None:
+    name, whole = with_model(third), io.BytesIO()
+    places = stores(third.places)
+    before = {store.where: sorted(store.names()) for store in places}
+    note = third.places.state / "note.txt"
+    note.write_text("rater ann is slow\n", encoding="utf-8")
+    assert places[0].copy(name, whole)
+    for store in places:
+        store.put(name, io.BytesIO(damage))
+    with pytest.raises(RoundhouseError, match=f"request 1 is .* unfinished: {name}") as caught:
+        forget.forget_rater(third.places, "ann", WHY)
+    assert "\n" not in str(caught.value)
+    assert {store.where: sorted(store.names()) for store in places} == before
+    assert note.read_text(encoding="utf-8") == "", "the other places are cleared"
+    assert len(Erasures(third.ledger).unfinished()) == 1
+    places[-1].put(name, whole)
+    assert forget.forget_rater(third.places, "ann", WHY).finished_at
+    assert objects.read(third.places, third.tag, "out/model/tokenizer.json") == VOCABULARY
+    assert rows(third, FIRST, "round-0001") == ["bob-1"]
+
+
+def test_an_object_that_is_damaged_everywhere_is_named_and_the_others_are_cleared(
+    third: Round,
+) -> None:
+    name, whole = objects.published(third.places, "round-0001")[FIRST], io.BytesIO()
+    places = stores(third.places)
+    assert places[0].copy(name, whole)
+    for store in places:
+        store.put(name, io.BytesIO(whole.getvalue()[:-9]))
+    with pytest.raises(RoundhouseError, match=f"request 1 is .* unfinished: {name}"):
+        forget.forget_rater(third.places, "ann", WHY)
+    assert all(store.digest(name) for store in places)
+    assert rows(third, "data/feedback/0002.jsonl", "round-0002") == ["bob-2"]
+    places[-1].put(name, whole)
+    assert forget.forget_rater(third.places, "ann", WHY).finished_at
+    assert rows(third, FIRST, "round-0001") == ["bob-1"]
+
+
 def test_a_remote_that_is_away_leaves_the_request_unfinished(
     third: Round, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,17 +10,17 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from roundhouse.errors import RemoteError, TrackingError
+from roundhouse.errors import DataError, RemoteError, TrackingError
 from roundhouse.ledger import Erasures, Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import erased
 from roundhouse.rounds.dvc import stores
 from roundhouse.rounds.git import git
 from roundhouse.rounds.marks import Marks
-from roundhouse.rounds.stores import Folder, Store
+from roundhouse.rounds.stores import Folder, Store, take
 from roundhouse.rounds.workspace import COMMITTED
 from roundhouse.tracking import Artifacts
 
@@ -40,7 +40,11 @@ def clear_stores(places: Locations, erasures: Erasures, request: int, marks: Mar
                 holders.setdefault(name, []).append(store)
         except RemoteError as error:
             problems.append(str(error))
-    models, partitions = _listed(holders)
+    try:
+        models, partitions = _listed(holders)
+    except (DataError, RemoteError) as error:
+        # What is a model's or a partition is not known, so no object is touched.
+        return [*problems, str(error)]
     # What is left of a partition is one too, though no list has it.
     partitions |= {
         one.to
@@ -52,7 +56,7 @@ def clear_stores(places: Locations, erasures: Erasures, request: int, marks: Mar
             continue
         try:
             _clear_object(name, holders[name], name in partitions, erasures, request, marks)
-        except RemoteError as error:
+        except (DataError, RemoteError) as error:
             problems.append(str(error))
     return list(dict.fromkeys(problems))
 
@@ -132,29 +136,35 @@ def _clear_object(
         store.delete(name)
 
 
-def _bytes(name: str, holders: Iterable[Store]) -> bytes:
-    """An object's bytes, from a holder where they are whole if there is one."""
-    found = b""
-    for store in holders:
-        sink = io.BytesIO()
-        if store.copy(name, sink):
-            found = sink.getvalue()
-            if hashlib.md5(found, usedforsecurity=False).hexdigest() == name:
-                break
-    return found
+def _bytes(name: str, holders: Sequence[Store]) -> bytes:
+    """An object's bytes, from a holder where they are whole.
+
+    Raises:
+        DataError: they are whole in none.
+    """
+    sink = io.BytesIO()
+    if take(holders, name, sink, mend=False):
+        return sink.getvalue()
+    raise DataError(
+        f"{name} is damaged in {' and '.join(store.where for store in holders)}: put a whole copy"
+        " back (`roundhouse audit verify` says what it is; what that does not name may be deleted)"
+    )
 
 
 def _listed(holders: Mapping[str, Sequence[Store]]) -> tuple[set[str], set[str]]:
     """Objects that are files of a model's folder, and those that are partitions of feedback.
 
     A model's tokenizer has many words in it, none of them anybody's.
+
+    Raises:
+        DataError: a list is whole in no store.
     """
     models: set[str] = set()
     partitions: set[str] = set()
     for name in holders:
         if not name.endswith(".dir"):
             continue
-        entries = json.loads(_bytes(name, holders[name]) or b"[]")
+        entries = json.loads(_bytes(name, holders[name]))
         weights = {_folder(entry) for entry in entries if entry["relpath"].endswith(".safetensors")}
         models |= {entry["md5"] for entry in entries if _folder(entry) in weights}
         if all(_PARTITION.fullmatch(entry["relpath"]) for entry in entries):
