@@ -33,6 +33,7 @@ MARKS = Marks([GONE], ["r1x"], [STAYS])
         "row f-1 failed",
         '["r1x"]',
         "rater=r1x, ok",
+        "wrote votes_r1x.csv",
     ],
 )
 def test_it_is_found_quoted_cut_and_escaped(text: str) -> None:
@@ -105,6 +106,47 @@ def test_a_number_counts_under_every_key_of_a_name(key: str) -> None:
     lines = [{key: "123", "n": 1}, {key: ["123"], "n": 2}, {"n": "123"}]
     data = "".join(jsonl.dumps(line) + "\n" for line in lines).encode()
     assert marks.without(data) == (jsonl.dumps(lines[2]) + "\n").encode()
+
+
+@pytest.mark.parametrize("name", ["r17", "votes_r17", "r_17", "anna-k", "Ann Öl", "#r17", "राम"])
+def test_a_name_is_found_joined_to_other_words_and_not_inside_one(name: str) -> None:
+    marks = Marks([row("f-1", name, "Nobody knows the rent here")], [name], [STAYS])
+    for text in (
+        "{}", "votes_{}.csv", "by {}.", "{}_2", "a-{}-b", "in/x_{}_y/z", "_{}_", "ask {}@site",
+        '["votes_{}"]', "r_{}_{}",
+    ):  # fmt: skip
+        assert marks.in_text(text.format(name, name)), text
+    for text in ("{}0", "x{}", "votes_x{}.csv", "{}a_b", "{}ा", "r-17", "r1_7", "anna_k"):
+        assert not marks.in_text(text.format(name)), text
+
+
+def test_a_longer_name_is_found_beside_its_own_part() -> None:
+    both = Marks([], ["r17", "votes_r17"], [STAYS])
+    assert both.in_text("votes_r17.csv") and both.in_text("r17.csv") and both.in_text("a_votes_r17")
+    longer = Marks([], ["votes_r17"], [STAYS])
+    assert longer.in_text("votes_r17.csv") and not longer.in_text("r17.csv")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        row("f-2", "r17_b", "No"),
+        row("p-r17.2", "r2x", "No"),
+        row("f-2", "r2x", "No", region="north_r17"),
+        row("f-2", "r2x", "It stands in votes_r17 so far"),
+    ],
+)
+def test_a_name_within_what_stays_counts_only_on_its_own(other: dict[str, Any]) -> None:
+    marks = Marks([row("f-1", "r17", "Nobody knows the rent here")], ["r17"], [STAYS, other])
+    lines = [other, {"rater": "r17"}, {"file": "in/r17"}]
+    data = "".join(jsonl.dumps(line) + "\n" for line in lines).encode()
+    assert marks.without(data) == (jsonl.dumps(other) + "\n").encode()
+
+
+def test_a_part_of_a_settings_name_counts_only_on_its_own() -> None:
+    marks = Marks([], ["max"], [STAYS])
+    assert marks.in_text("rater max is slow")
+    assert not marks.in_text("max_length: 512")
 
 
 def test_a_short_text_counts_as_a_whole() -> None:

@@ -3,7 +3,8 @@
 A text is found by runs of four words that stand in no row that stays, so that a prompt which others
 answered too is not taken for one person's words, and a shortened or quoted text is found all the
 same. Scripts without spaces have runs of eight signs instead. A name (a rater, a row's id) is found
-where it stands as a word of its own. A name that is also a common word, or the value of another
+where no letter or digit is joined to it, so in a file's name too; where what stays, or a setting's
+name, has it as a part, only on its own. A name that is also a common word, or the value of another
 field, counts only where the key says what it is.
 """
 
@@ -15,7 +16,9 @@ from typing import Any
 
 from roundhouse import jsonl
 from roundhouse.feedback import messages
+from roundhouse.rounds.names import Names
 from roundhouse.rows import FIELDS, KINDS
+from roundhouse.settings import Settings
 
 RUN = 4
 #: Length of a run of signs (characters) of a script that puts no spaces between words.
@@ -30,9 +33,9 @@ _SIGN = re.compile(
     "\U00020000-\U0003ffff]"
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
-_TOKEN = re.compile(r"[^\s\"'`,;:{}\[\]()<>=|/\\]+")
 _TEXTS = ("response", "correction", "reason", "comment", "gold")
 _NAMES = ("region", "domain", "aspect", "guideline", "policy", "source", "group")
+_VALUES = ("id", "rater", "supersedes", *_NAMES)
 _KEYS = frozenset(["rater", "raters", "row", "rows", "id", "ids", "supersedes"])
 _GONE = object()
 
@@ -66,10 +69,10 @@ class Marks:
                     self._wholes.add(tuple(words))
         self._names = self.ids | set(raters)
         self._weak = {name for name in self._names if _is_weak(name)}
+        self._alone: set[str] = set()
         self._leave_out(stay)
         self._strong = self._names - self._weak
-        # What is split at its own spaces or signs is searched for as it is.
-        self._odd = {name for name in self._strong if _TOKEN.findall(name) != [name]}
+        self._found = Names(self._strong)
         self._lengths = {len(run) for run in self._wholes if len("".join(run)) >= SHORT}
 
     def without(self, data: bytes) -> bytes | None:
@@ -100,9 +103,7 @@ class Marks:
         """Whether a text of any form bears a mark."""
         if "\\" in text:
             text = _ESCAPE.sub(_unescaped, text)
-        if not self._strong.isdisjoint(_TOKEN.findall(text)):
-            return True
-        if any(name in text for name in self._odd):
+        if any(not joined or name not in self._alone for name, joined in self._found.found(text)):
             return True
         words = _words(text)
         if not self._runs.isdisjoint(_marks(text, words)):
@@ -112,8 +113,13 @@ class Marks:
     def _leave_out(self, stay: Iterable[Mapping[str, Any]]) -> None:
         """Forgets what the rows that stay have too."""
         plain = {name.casefold(): name for name in self._names if _WORD.fullmatch(name)}
+        names = Names(self._names - self._weak)
+        self._alone.update(_joined(names, json.dumps(Settings.model_json_schema())))
         for row in stay:
+            values = "\n".join(str(row.get(name, "")) for name in _VALUES)
+            self._alone.update(_joined(names, values))
             for text in texts(row):
+                self._alone.update(_joined(names, text))
                 words = _words(text)
                 self._runs.difference_update(_marks(text, words))
                 self._wholes.discard(tuple(words))
@@ -221,6 +227,10 @@ def _holds_no_text(data: bytes) -> bool:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
+
+
+def _joined(names: Names, text: str) -> Iterator[str]:
+    return (name for name, joined in names.found(text) if joined)
 
 
 def _marks(text: str, words: list[str]) -> Iterator[Run]:
