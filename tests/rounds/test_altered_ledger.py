@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from roundhouse import jsonl
+from roundhouse import cli, jsonl
+from roundhouse.errors import DataError
 from roundhouse.feedback import KEY, content_hash, parse, rater_key
 from roundhouse.ledger import Candidate, Ledger, schema
 from roundhouse.ledger.append import next_chain, row_digest
 from roundhouse.locations import Locations
-from roundhouse.rounds import audit, forget, git
+from roundhouse.rounds import audit, forget, git, registered
 from roundhouse.rounds.begin import Round
+from roundhouse.rounds.shelf import Shelf
 from roundhouse.rounds.verify import Finding, verify
 from tests.rounds.conftest import open_round, publish_held
 
@@ -165,6 +167,95 @@ def test_a_forged_row_whose_chain_was_made_to_agree_is_not_what_rounds_were_made
     assert found == tuple(
         Finding(number, "chain", "ledger", text.format(3 * number)) for number in (1, 2)
     )
+
+
+#: What stands in a file that no reader can take, and what is said of it.
+UNREADABLE = [
+    ("manifest.json", "{", "Invalid JSON"),
+    ("manifest.json", '["out"]', "Input should be an object"),
+    ("manifest.json", '{"out/a": 1}', "out/a: Input should be a valid string"),
+    ("inputs.json", "\udcff", ""),
+    ("inputs.json", "{}", "round: Field required"),
+    ("dvc.lock", "stages: [", "while parsing"),
+    ("dvc.lock", "stages: {sft: {}}", "KeyError: 'outs'"),
+    ("data/feedback.dvc", "outs: none", "ValueError"),
+    ("decision.json", "[" * 100_000, ""),
+    ("decision.json", '{"outcome": "held", "reasons": []}', "KeyError: 'bound'"),
+    ("decision.json", '{"outcome": "held", "reasons": [], "bound": "x"}', "valid dictionary"),
+    ("params.yaml", "\t", "found character"),
+    ("params.yaml", "split: {}", "KeyError: 'salt'"),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "reason"), UNREADABLE)
+def test_a_file_that_cannot_be_read_is_named_and_hides_no_other_round(
+    over: Round,
+    file: str,
+    text: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(over.places.root)
+    with (
+        _committed(over, file, text),
+        _altered(over, "UPDATE round SET reasons = '[]' WHERE number = 2"),
+    ):
+        assert cli.main(["audit", "verify", "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert cli.main(["audit", "verify"]) == 1
+    said = [one["problem"] for one in found if one["what"] == "round-0001"]
+    assert said[-1].startswith(f"round-0001: {file} cannot be read (") and reason in said[-1]
+    assert "\n" not in said[-1] and len(said[-1]) < 350
+    assert (2, "reasons") in {(one["round"], one["what"]) for one in found}
+
+
+def test_inputs_of_a_newer_version_say_what_to_do(over: Round) -> None:
+    inputs = json.loads(git.show(over.places.root, "round-0001", "inputs.json") or "")
+    with (
+        _committed(over, "inputs.json", json.dumps(inputs | {"newer": 1})),
+        pytest.raises(DataError) as caught,
+    ):
+        assert over.previous_inputs
+    assert str(caught.value) == (
+        "round-0001: inputs.json cannot be read (newer: Extra inputs are not permitted): a newer "
+        "version may have written it: bring this checkout to the newest commit"
+    )
+
+
+def test_a_round_without_readable_settings_keeps_no_other_from_the_registry(over: Round) -> None:
+    shelf = Shelf(over.places)
+    assert registered._names(shelf, {1, 2}) == {over.settings.publish.model_name: {1, 2}}
+    with _committed(over, "params.yaml", "- publish"):
+        assert registered._names(shelf, {1, 2}) == {over.settings.publish.model_name: {2}}
+
+
+@contextmanager
+def _committed(over: Round, file: str, text: str) -> Iterator[None]:
+    """Moves the tag of round 1 to a commit that differs in one file."""
+    root = over.places.root
+    tag = git.git("rev-parse", "round-0001", cwd=root)
+    tree = _tree_with(root, "round-0001:", file, text)
+    commit = git.git("commit-tree", tree, "-p", "round-0001^1", "-m", "Round 1", cwd=root)
+    git.git("update-ref", "refs/tags/round-0001", commit, cwd=root)
+    try:
+        yield
+    finally:
+        git.git("update-ref", "refs/tags/round-0001", tag, cwd=root)
+
+
+def _tree_with(root: Path, tree: str, file: str, text: str) -> str:
+    name, _, rest = file.partition("/")
+    if rest:
+        entry = f"040000 tree {_tree_with(root, f'{tree}{name}/', rest, text)}"
+    else:
+        changed = root.with_name("changed")
+        changed.write_text(text, encoding="utf-8", errors="surrogateescape")
+        entry = f"100644 blob {git.git('hash-object', '-w', str(changed), cwd=root)}"
+    listed = git.git("ls-tree", tree.removesuffix("/"), cwd=root).splitlines()
+    entries = [one for one in listed if not one.endswith(f"\t{name}")]
+    lines = "\n".join([*entries, f"{entry}\t{name}"])
+    return git.git("mktree", cwd=root, stdin=f"{lines}\n")
 
 
 @pytest.mark.parametrize("change", ["reasons = reasons", "state = 'blocked', \"commit\" = NULL"])

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 from roundhouse import acceptance, failpoints, model_folder, params
 from roundhouse.errors import (
@@ -25,6 +27,7 @@ from roundhouse.locations import Locations, tag_name, tag_number
 from roundhouse.processes import ROUND_MARK
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import stages, tagged, workspace
+from roundhouse.rounds.committed import committed, parsed
 from roundhouse.rounds.dvc import forget_dead_locks
 from roundhouse.rounds.git import (
     fetch_rounds,
@@ -135,10 +138,10 @@ def skip_busy(request: Request, busy: BusyError) -> str:
 
 def read_inputs(root: Path, tag: str) -> Inputs:
     """The inputs that a published round committed."""
-    text = show(root, tag, inputs_module.FILE)
-    if text is None:
+    found = committed(root, tag, inputs_module.FILE, Inputs.model_validate_json)
+    if found is None:
         raise RoundhouseError(f"{tag} has no {inputs_module.FILE}: fetch the tag again")
-    return Inputs.model_validate_json(text)
+    return found
 
 
 def read_settings(root: Path, tag: str) -> Settings:
@@ -146,13 +149,17 @@ def read_settings(root: Path, tag: str) -> Settings:
     text = show(root, tag, workspace.SETTINGS_FILE)
     if text is None:
         raise RoundhouseError(f"{tag} has no {workspace.SETTINGS_FILE}: fetch the tag again")
-    return _older(root, text, f"{tag}:{workspace.SETTINGS_FILE}")
+    return _older(root, text, f"{tag}: {workspace.SETTINGS_FILE}")
 
 
 def _older(root: Path, text: str, where: str) -> Settings:
     """Settings that a round was made with, perhaps by another version than today's."""
     today = params.load_raw(root / workspace.SETTINGS_FILE)
-    return params.of_older(yaml.safe_load(text), today, where)
+    return params.of_older(parsed(text, where, _raw), today, where)
+
+
+def _raw(text: str) -> dict[str, Any]:
+    return TypeAdapter(dict[str, Any]).validate_python(yaml.safe_load(text))
 
 
 def last_tag(root: Path) -> str | None:

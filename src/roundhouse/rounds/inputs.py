@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from roundhouse import jsonl
+from roundhouse.rounds.committed import parsed
 
 FILE = "inputs.json"
 #: The word on a rater that takes earlier ones back: the tests decide again.
@@ -83,4 +84,13 @@ def write(workspace: Path, inputs: Inputs) -> None:
 def read(workspace: Path) -> Inputs | None:
     """The round's inputs, or None where its snapshot was not finished."""
     path = workspace / FILE
-    return Inputs.model_validate(jsonl.read_json(path)) if path.exists() else None
+    return parse(path.read_text(encoding="utf-8"), str(path)) if path.exists() else None
+
+
+def parse(text: str, where: str) -> Inputs:
+    """Inputs as a file or the ledger holds them.
+
+    Raises:
+        DataError: they cannot be read; the message calls them `where`.
+    """
+    return parsed(text, where, Inputs.model_validate_json)

@@ -5,7 +5,6 @@ named.
 """
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -13,27 +12,30 @@ from tempfile import TemporaryFile
 from typing import BinaryIO
 
 import yaml
+from pydantic import TypeAdapter
 
 from roundhouse import storage
 from roundhouse.errors import DataError, RoundhouseError
 from roundhouse.locations import Locations
 from roundhouse.rounds import erased
+from roundhouse.rounds.committed import committed
 from roundhouse.rounds.dvc import stores
-from roundhouse.rounds.git import show
 from roundhouse.rounds.stores import Store, listing, take
 from roundhouse.rounds.workspace import DATA_POINTER
+
+_TEXTS = TypeAdapter(dict[str, str])
 
 
 def manifest(root: Path, tag: str) -> dict[str, str]:
     """Path to SHA-256 of every file that a round published.
 
     Raises:
+        DataError: it cannot be read.
         RoundhouseError: there is no such tag, or it is not a round's.
     """
-    text = show(root, tag, "manifest.json")
-    if text is None:
+    digests = committed(root, tag, "manifest.json", _TEXTS.validate_json)
+    if digests is None:
         raise RoundhouseError(f"{tag} is not published here: see `roundhouse rounds`")
-    digests: dict[str, str] = json.loads(text)
     return digests
 
 
@@ -47,12 +49,24 @@ def folder_digest(digests: Mapping[str, str], folder: str) -> str:
 
 
 def folders(root: Path, tag: str) -> dict[str, str]:
-    """Folder to DVC's md5 (of its list of files, in `.dir`), of all that is published."""
-    lock = yaml.safe_load(show(root, tag, "dvc.lock") or "stages: {}")
-    outs = [out for stage in lock["stages"].values() for out in stage["outs"]]
-    pointer = yaml.safe_load(show(root, tag, DATA_POINTER) or "outs: []")
-    outs += [out | {"path": "data/feedback"} for out in pointer["outs"]]
-    return {out["path"]: out["md5"] for out in outs}
+    """Folder to DVC's md5 (of its list of files, in `.dir`), of all that is published.
+
+    Raises:
+        DataError: dvc.lock or the data's pointer cannot be read.
+    """
+    made = committed(root, tag, "dvc.lock", _made) or {}
+    return made | (committed(root, tag, DATA_POINTER, _pointed) or {})
+
+
+def _made(lock: str) -> dict[str, str]:
+    stages = yaml.safe_load(lock)["stages"].values()
+    outs = [out for stage in stages for out in stage["outs"]]
+    return _TEXTS.validate_python({out["path"]: out["md5"] for out in outs})
+
+
+def _pointed(pointer: str) -> dict[str, str]:
+    (out,) = yaml.safe_load(pointer)["outs"]
+    return _TEXTS.validate_python({"data/feedback": out["md5"]})
 
 
 def published(
@@ -67,7 +81,7 @@ def published(
         found: the stores to ask; all of the checkout's where there are none.
 
     Raises:
-        DataError: the list of a folder is in no store.
+        DataError: the list of a folder is in no store, or what names it cannot be read.
     """
     asked = found or stores(places)
     return {

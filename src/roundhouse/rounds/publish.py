@@ -21,8 +21,8 @@ from roundhouse.report.card import shortened
 from roundhouse.rounds import inputs as inputs_module
 from roundhouse.rounds import record, transfer, workspace
 from roundhouse.rounds.begin import Round
+from roundhouse.rounds.committed import committed
 from roundhouse.rounds.decide import MODEL
-from roundhouse.rounds.git import show
 from roundhouse.rounds.release import answers_as_published, show_champion, show_decisions
 from roundhouse.tracking import Tracker
 
@@ -92,16 +92,19 @@ def _push(this: Round) -> None:
 
 def _tagged(this: Round, decision: Decision) -> Decision | None:
     """The decision that the round's tag made public, if any; a repeat must be bound to it."""
-    text = show(this.places.root, this.tag, workspace.DECISION_FILE)
-    if text is None:
+    tagged = committed(this.places.root, this.tag, workspace.DECISION_FILE, _parsed)
+    if tagged is None:
         return None
-    tagged = Decision.from_record(json.loads(text))
     if tagged.bound != decision.bound:
         raise DataError(
             f"{this.tag} was published with other bytes than {this.workspace} holds now: "
             "start a new round"
         )
     return tagged
+
+
+def _parsed(text: str) -> Decision:
+    return Decision.from_record(json.loads(text))
 
 
 def _register(this: Round, decision: Decision, tracker: Tracker, run_id: str | None) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 
 from roundhouse import gate
@@ -127,10 +126,11 @@ def _words(shelf: Shelf, tag: str, ledger: Ledger) -> Iterator[Problem]:
     for check in sorted(said ^ set(inputs.accepted)):
         what = "nobody's word accepts it" if check not in said else "a word that the round had not"
         yield Problem(f"check {check}", "ledger", f"{what}: see accepted in {INPUTS_FILE}")
+    salt = shelf.settings(tag)["split"]["salt"]
     if not _as_today(inputs):
         return
     forgotten = {f"erased-{one.id}" for one in Erasures(ledger).all() if one.kind == "rater"}
-    words, salt = ledger.overrides(kind="rater"), shelf.settings(tag)["split"]["salt"]
+    words = ledger.overrides(kind="rater")
     for key, frozen in sorted(inputs.rater_states.items()):
         if not any(
             one.state == frozen["state"]
@@ -182,8 +182,7 @@ def _round(shelf: Shelf, tag: str, row: Round) -> Iterator[Problem]:
     commit = git("rev-parse", f"{tag}^{{commit}}", cwd=root)
     if row.commit != commit:
         yield Problem(tag, "git", f"the tag points at {commit}, published was {row.commit}")
-    pointer = yaml.safe_load(show(root, tag, DATA_POINTER) or "outs: []")["outs"]
-    version = pointer[0]["md5"] if pointer else None
+    version = objects.folders(root, tag).get("data/feedback")
     if row.data_version != version:
         yield Problem(DATA_POINTER, tag, f"names {version}, the ledger {row.data_version}")
 

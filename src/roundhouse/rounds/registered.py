@@ -1,7 +1,9 @@
 """What MLflow says of published rounds, held against the ledger: digests, bytes, figures."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
+from roundhouse.errors import DataError
 from roundhouse.ledger import Decision, Erasures, Ledger, Round
 from roundhouse.locations import tag_name
 from roundhouse.projection import metric_name
@@ -34,9 +36,10 @@ def _names(shelf: Shelf, numbers: set[int]) -> dict[str, set[int]]:
     """Name in the registry to the rounds that were published under it."""
     found: dict[str, set[int]] = {}
     for number in numbers:
-        settings = shelf.settings(tag_name(number))
-        if settings:
-            found.setdefault(settings["publish"]["model_name"], set()).add(number)
+        # A tag that is gone, or cannot be read, is named where the round is looked into.
+        with suppress(DataError):
+            name = shelf.settings(tag_name(number))["publish"]["model_name"]
+            found.setdefault(name, set()).add(number)
     return found
 
 

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
+from roundhouse.errors import DataError
 from roundhouse.locations import Locations
 from roundhouse.rounds import objects
 from roundhouse.rounds.begin import read_inputs
-from roundhouse.rounds.git import show
+from roundhouse.rounds.committed import committed
 from roundhouse.rounds.inputs import Inputs
-from roundhouse.rounds.workspace import SETTINGS_FILE
+from roundhouse.rounds.workspace import DECISION_FILE, SETTINGS_FILE
+
+_RECORD = TypeAdapter(dict[str, Any])
 
 
 class Shelf:
@@ -36,15 +40,23 @@ class Shelf:
         return self._inputs[tag]
 
     def settings(self, tag: str) -> dict[str, Any]:
-        """A round's settings as they were written, unchecked: later versions have others."""
-        text = show(self.places.root, tag, SETTINGS_FILE)
-        found: dict[str, Any] = yaml.safe_load(text or "{}")
+        """A round's settings as they were written: later versions have others.
+
+        Raises:
+            DataError: there are none, or they cannot be read.
+        """
+        found = committed(self.places.root, tag, SETTINGS_FILE, _settings)
+        if found is None:
+            raise DataError(f"{tag} has no {SETTINGS_FILE}: fetch the tag again")
         return found
 
     def decision(self, tag: str) -> dict[str, Any]:
-        """A round's decision as it was committed; empty where there is none."""
-        found: dict[str, Any] = json.loads(show(self.places.root, tag, "decision.json") or "{}")
-        return found
+        """A round's decision as it was committed; empty where there is none.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return committed(self.places.root, tag, DECISION_FILE, _decision) or {}
 
     def digest(self, tag: str, name: str) -> str | None:
         """SHA-256 of a published file by its round's manifest: rounds that share it share this."""
@@ -74,3 +86,22 @@ class Shelf:
         if tag not in self._readers:
             self._readers[tag] = objects.Reader(self.places, tag, self._mend)
         return self._readers[tag]
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """With those that every audit needs."""
+    found = _RECORD.validate_python(yaml.safe_load(text))
+    for section, key in (("split", "salt"), ("publish", "model_name")):
+        if not isinstance(found[section][key], str):
+            raise TypeError(f"{section}.{key} is no text")
+    return found
+
+
+def _decision(text: str) -> dict[str, Any]:
+    """With what every audit needs; other versions may say more."""
+    found = _RECORD.validate_json(text)
+    for reason in found["reasons"]:
+        _RECORD.validate_python(reason)
+        reason["rule"], reason["passed"], reason["text"]
+    found["outcome"], _RECORD.validate_python(found["bound"])["model"]
+    return found

@@ -11,6 +11,7 @@ from roundhouse import failpoints, jsonl, model_folder
 from roundhouse.errors import DataError
 from roundhouse.feedback import rater_key
 from roundhouse.hashes import sha256_file
+from roundhouse.ledger import Round as Row
 from roundhouse.ledger.store import now
 from roundhouse.rounds import erased, objects, transfer
 from roundhouse.rounds import inputs as inputs_module
@@ -41,7 +42,7 @@ def take_snapshot(this: Round) -> Inputs:
         # A ledger that was put back from a backup; the tag is the round.
         text = done.model_dump_json()
         this.ledger.record_round(this.number, inputs=text, watermark=done.watermark)
-    elif done and not public and row and _other(row.inputs, done):
+    elif done and not public and row and _in_ledger(row) != done:
         # Rows were erased since, and the ledger let go of what was frozen: all of it anew.
         (this.workspace / inputs_module.FILE).unlink()
         done = None
@@ -56,17 +57,18 @@ def take_snapshot(this: Round) -> Inputs:
     return frozen
 
 
-def _other(text: str | None, done: Inputs) -> bool:
-    """Whether the ledger froze something else than the clone has."""
-    return text is None or Inputs.model_validate_json(text) != done
+def _in_ledger(row: Row) -> Inputs | None:
+    """What the ledger froze for a round, if anything."""
+    where = f"inputs of round {row.number} in the ledger"
+    return None if row.inputs is None else inputs_module.parse(row.inputs, where)
 
 
 def _frozen(this: Round) -> Inputs | None:
     """What another process has frozen for this round already, with its data made again here."""
     row = this.ledger.round(this.number)
-    if row is None or row.inputs is None:
+    frozen = _in_ledger(row) if row else None
+    if frozen is None:
         return None
-    frozen = Inputs.model_validate_json(row.inputs)
     if _make_data(this, frozen.watermark) != frozen.partitions:
         raise DataError(
             f"the ledger no longer gives the rows that round {this.number} was begun with: "

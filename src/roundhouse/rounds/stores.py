@@ -6,7 +6,6 @@ DVC hands out a damaged cache file with exit code 0, so nothing that lies here i
 """
 
 import io
-import json
 import os
 import re
 import shutil
@@ -17,11 +16,15 @@ from hashlib import new
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import TypeAdapter
+
 from roundhouse import storage
 from roundhouse.errors import DataError, RemoteError, StorageError
+from roundhouse.rounds.committed import parsed
 
 #: Bytes that are copied at a time.
 _PIECE = 1 << 20
+_LIST, _TEXTS = TypeAdapter(list[dict[str, Any]]), TypeAdapter(dict[str, str])
 _OBJECT = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")
 
 
@@ -236,9 +239,15 @@ def listing(
     """DVC's list of the files in a folder: `relpath` and `md5` of each.
 
     Raises:
-        DataError: no store has it unharmed; the message calls the folder `what`.
+        DataError: no store has it unharmed, or it is no list; the message calls the folder `what`.
     """
     data = io.BytesIO()
     if not take(found, md5, data, mend=mend):
         raise DataError(f"the list of {what} is in no store: run `roundhouse audit verify`")
-    yield from json.loads(data.getvalue())
+    yield from parsed(data.getvalue().decode(errors="replace"), f"the list of {what}", _entries)
+
+
+def _entries(text: str) -> list[dict[str, Any]]:
+    entries = _LIST.validate_json(text)
+    _TEXTS.validate_python({entry["relpath"]: entry["md5"] for entry in entries})
+    return entries

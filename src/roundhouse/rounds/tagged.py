@@ -12,8 +12,8 @@ from pathlib import Path
 from roundhouse.gate import Decision
 from roundhouse.locations import Locations, tag_name
 from roundhouse.rounds import objects
+from roundhouse.rounds.committed import UNREADABLE, committed
 from roundhouse.rounds.dvc import stores
-from roundhouse.rounds.git import show
 from roundhouse.rounds.stores import take
 from roundhouse.rounds.workspace import DECISION_FILE
 
@@ -22,8 +22,8 @@ _PUBLISHED = ("data/feedback", "out")
 
 def elsewhere(places: Locations, number: int) -> bool:
     """Whether the round's tag is here, and the round's clone does not hold what it names."""
-    text = show(places.root, tag_name(number), DECISION_FILE)
-    return text is not None and _bound(text) != _bound_of(places.workspace(number))
+    bound = committed(places.root, tag_name(number), DECISION_FILE, _bound)
+    return bound is not None and bound != _bound_of(places.workspace(number))
 
 
 def bring(places: Locations, number: int, clone: Path) -> None:
@@ -57,7 +57,7 @@ def _fill_cache(places: Locations, tag: str, clone: Path) -> None:
 def _bound_of(clone: Path) -> object:
     try:
         return _bound((clone / DECISION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, *UNREADABLE):
         return None
 
 

@@ -103,7 +103,8 @@ def verify(places: Locations, ledger: Ledger, all_rounds: bool = True) -> Verifi
                 if problem:
                     findings.append(Finding(number, copy.name, copy.place, problem))
             findings += look.lists(number)
-            findings += [Finding(number, *one) for one in disagreements(shelf, ledger, number)]
+            # Not a list: what was found before a file that cannot be read is told too.
+            findings += (Finding(number, *one) for one in disagreements(shelf, ledger, number))
         except RemoteError as error:
             # The other rounds' files lie there too: waiting for it again would tell nothing new.
             findings.append(Finding(number, "everything from here on", "DVC", str(error)))
