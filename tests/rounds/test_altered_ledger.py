@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from roundhouse import cli, jsonl
-from roundhouse.errors import DataError
+from roundhouse.errors import DataError, UsageError
 from roundhouse.feedback import KEY, content_hash, parse, rater_key
 from roundhouse.ledger import Candidate, Ledger, schema
 from roundhouse.ledger.append import next_chain, row_digest
@@ -25,6 +25,7 @@ from tests.rounds.conftest import open_round, publish_held
 
 EXCLUDED = [{"check": "repeated", "id": f"{name}-1", "partition": 1} for name in ("ann", "bob")]
 FILES = {
+    **{f"out/raters/{name}.jsonl": b"" for name in ("demonstrations", "flags", "pairs", "unused")},
     "out/raters/raters.json": b"[]\n",
     "out/validate/excluded.jsonl": "".join(jsonl.dumps(one) + "\n" for one in EXCLUDED).encode(),
     "out/validate/figures.json": b'{"validate/excluded/repeated": 2}\n',
@@ -228,6 +229,29 @@ def test_a_round_without_readable_settings_keeps_no_other_from_the_registry(over
     assert registered._names(shelf, {1, 2}) == {over.settings.publish.model_name: {1, 2}}
     with _committed(over, "params.yaml", "- publish"):
         assert registered._names(shelf, {1, 2}) == {over.settings.publish.model_name: {2}}
+
+
+def test_two_models_with_one_version_are_told_apart_by_name_and_round(over: Round) -> None:
+    params = git.show(over.places.root, "round-0001", "params.yaml") or ""
+    named = params.replace("model_name: roundhouse", "model_name: earlier")
+    released = "UPDATE decision SET version = '1', action = 'promote', champion_after = '1'"
+    champion = "UPDATE champion SET version = '1', round = 2, decision = 2"
+    with _committed(over, "params.yaml", named), _altered(over, released, champion):
+        with pytest.raises(UsageError) as caught:
+            audit.audit_model(over.places, over.ledger, "1")
+        first, second = (
+            audit.audit_model(over.places, over.ledger, f"{name}/1")
+            for name in ("earlier", "roundhouse")
+        )
+        with pytest.raises(UsageError, match=r"^no round published version other/1: see"):
+            audit.audit_model(over.places, over.ledger, "other/1")
+    assert str(caught.value) == (
+        "version 1 is that of earlier/1 (round 1), roundhouse/1 (round 2): give the name with it, "
+        "or see `roundhouse audit round N`"
+    )
+    assert [(one["round"], one["version"]) for one in (first, second)] == [(1, "1"), (2, "1")]
+    assert [one["champion"] for one in (first, second)] == [False, True]
+    assert [[told["round"] for told in one["history"]] for one in (first, second)] == [[1, 2], [2]]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command = add(kinds, "round", _round, "what a round's result depends on")
     command.add_argument("number", type=int, metavar="N")
     command = add(kinds, "model", _model, "what a registered model version was made from")
-    command.add_argument("version", metavar="VERSION")
+    command.add_argument("version", metavar="VERSION", help="such as 3, or NAME/3")
     command.add_argument(
         "--rows",
         type=Path,

@@ -26,19 +26,43 @@ def audit_model(places: Locations, ledger: Ledger, version: str) -> dict[str, An
 
     Besides the keys of `audit_round`: `trained`, what each use was made of; `history`, every
     decision on this version; `champion`, whether it is the released one.
+
+    Args:
+        places: the checkout's.
+        ledger: its ledger.
+        version: such as `3`, or `roundhouse/3`: names of models have numbers of their own.
+
+    Raises:
+        UsageError: no round, or several, published such a version.
     """
-    mine = [one for one in ledger.decisions() if one.version == version]
-    if not mine:
-        raise UsageError(f"no round published version {version}: see `roundhouse rounds`")
-    shelf, number = Shelf(places), mine[0].model_round
-    champion = ledger.champion()
+    shelf, champion = Shelf(places), ledger.champion()
+    number = _published_as(shelf, ledger, version)
     return {
-        "version": version,
-        "champion": champion is not None and champion.version == version,
+        "version": version.rpartition("/")[2],
+        "champion": champion is not None and champion.round == number,
         **_round(shelf, ledger, published_tag(places, number), number),
         "trained": _trained(shelf, tag_name(number)),
-        "history": [_told(one) for one in ledger.decisions() if _concerns(one, version)],
+        "history": list(_history(ledger, number)),
     }
+
+
+def _published_as(shelf: Shelf, ledger: Ledger, wanted: str) -> int:
+    """The round that published a version, given with or without its model's name."""
+    name, _, version = wanted.rpartition("/")
+    numbers = sorted({one.model_round for one in ledger.decisions() if one.version == version})
+    names: dict[int, str] = {}
+    if name or len(numbers) > 1:
+        names = {n: shelf.settings(tag_name(n))["publish"]["model_name"] for n in numbers}
+        numbers = [n for n in numbers if name in ("", names[n])]
+    if not numbers:
+        raise UsageError(f"no round published version {wanted}: see `roundhouse rounds`")
+    if len(numbers) > 1:
+        found = ", ".join(f"{names[n]}/{version} (round {n})" for n in numbers)
+        raise UsageError(
+            f"version {wanted} is that of {found}: give the name with it, or see "
+            "`roundhouse audit round N`"
+        )
+    return numbers[0]
 
 
 def trained_rows(places: Locations, number: int) -> Iterator[dict[str, Any]]:
@@ -236,8 +260,14 @@ def _trained(shelf: Shelf, tag: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _concerns(one: Decision, version: str) -> bool:
-    return version in (one.version, one.champion_before, one.champion_after)
+def _history(ledger: Ledger, number: int) -> Iterator[dict[str, Any]]:
+    """The decisions on a round's model, and those while it was the champion."""
+    before: int | None = None
+    for one in ledger.decisions():
+        after = before if one.action == "hold" else one.model_round
+        if number in (one.model_round, before, after):
+            yield _told(one)
+        before = after
 
 
 def _told(one: Decision) -> dict[str, Any]:
