@@ -57,3 +57,11 @@ def test_a_quarantined_row_is_found_by_its_id(filled: Ledger) -> None:
     assert [(one.code, one.line) for one in trail.refused("bad")] == [("bad_time", 3)] * 2
     assert [one.line for one in trail.refused("bad csv")] == [3]
     assert list(trail.refused("p bad")) == list(trail.refused("nobody")) == []
+
+
+def test_a_line_nested_too_deeply_hides_no_row(ledger: Ledger, tmp_path: Path) -> None:
+    deep = tmp_path / "deep.jsonl"
+    deep.write_text("[" * 100_000 + ' "f-001"\n' + "[" * 100_000 + ', "f-001"\n')
+    ingest(ledger, deep, "jsonl")
+    found = [(one.code, one.line) for one in Trail(ledger).refused("f-001")]
+    assert found == [("too_deep", 2)]

@@ -113,7 +113,7 @@ class Trail:
 def _bears(raw: bytes, id: str) -> bool:
     try:
         row = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         cells = raw.decode("utf-8", "replace").split(",")
         return id in (cell.strip(' "') for cell in cells)
     return isinstance(row, dict) and row.get("id") == id
