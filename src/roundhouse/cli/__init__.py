@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         said = storage.worded(error, Path(error.filename or "."))
-        if said is None:
+        if said is None and not (error.filename and error.strerror):
             raise
-        return _failed(options, said)
+        return _failed(options, said or RoundhouseError(f"{error.filename}: {error.strerror}"))
     return code
 
 

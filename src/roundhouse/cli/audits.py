@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import jsonl, report
-from roundhouse.cli.output import add, here, ledger_of, met, opened, outcome, show
+from roundhouse.cli.output import add, here, ledger_of, met, opened, outcome, round_number, show
 from roundhouse.rounds import audit, traces, verify
 
 
@@ -17,7 +17,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     group = commands.add_parser("audit", help="lineage, differences, and every hash checked")
     kinds = group.add_subparsers(metavar="WHAT", required=True)
     command = add(kinds, "round", _round, "what a round's result depends on")
-    command.add_argument("number", type=int, metavar="N")
+    command.add_argument("number", type=round_number, metavar="N")
     command = add(kinds, "model", _model, "what a registered model version was made from")
     command.add_argument("version", metavar="VERSION", help="such as 3, or NAME/3")
     command.add_argument(
@@ -33,8 +33,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command = add(kinds, "file", _file, "what became of an ingested file")
     command.add_argument("file", metavar="NAME|SHA256")
     command = add(kinds, "diff", _diff, "what changed between two rounds")
-    command.add_argument("before", type=int, metavar="N", help="the earlier round")
-    command.add_argument("after", type=int, metavar="M", help="the later round")
+    command.add_argument("before", type=round_number, metavar="N", help="the earlier round")
+    command.add_argument("after", type=round_number, metavar="M", help="the later round")
     add(kinds, "verify", _verify, "recompute the hashes of everything published")
 
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from roundhouse import rater_plots, report
-from roundhouse.cli.output import add, opened, outcome, show
+from roundhouse.cli.output import add, opened, outcome, round_number, show
 from roundhouse.errors import UsageError
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations, tag_name
@@ -21,14 +21,16 @@ from roundhouse.storage import writing
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the commands of this module."""
     command = add(commands, "raters", _raters, "the raters of a round: reliability, state, weight")
-    command.add_argument("--round", type=int, metavar="N", help="default: the last one")
+    command.add_argument("--round", type=round_number, metavar="N", help="default: the last one")
     command.add_argument(
         "set", nargs="*", metavar="set ID STATE", help="a person's word on a rater"
     )
     command.add_argument("--why", default="", metavar="TEXT", help="with set: the reason, kept")
     command.add_argument("--page", type=Path, metavar="FILE", help="write the page for their lead")
     command = add(commands, "rollback", _rollback, "put an earlier champion back")
-    command.add_argument("number", type=int, nargs="?", metavar="N", help="the round whose model")
+    command.add_argument(
+        "number", type=round_number, nargs="?", metavar="N", help="the round whose model"
+    )
     command.add_argument("--why", default="rolled back by hand", metavar="TEXT")
     command = add(commands, "chat", _chat, "talk to the champion")
     command.add_argument("--prompt", metavar="TEXT", help="one answer, then end")

@@ -82,6 +82,30 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def round_number(text: str) -> int:
+    """A round's number, as the ledger can hold it.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    return _bounded(text, 2**31 - 1)
+
+
+def port(text: str) -> int:
+    """A TCP port to listen at.
+
+    Raises:
+        ArgumentTypeError: there is no such port.
+    """
+    return _bounded(text, 65535)
+
+
+def _bounded(text: str, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+    return int(text)
+
+
 @contextmanager
 def outcome(path: Path) -> Iterator[None]:
     """While a file that an option names is written.

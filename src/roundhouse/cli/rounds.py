@@ -1,4 +1,4 @@
-"""`round`, `resume`, `rounds`, `rollback`: running rounds and looking back at them."""
+"""`round`, `resume`, `clean`, `rounds`: running rounds, tidying up, looking back at them."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from roundhouse import acceptance, jsonl, report
-from roundhouse.cli.output import add, here, show, whole_number
+from roundhouse.cli.output import add, here, round_number, show, whole_number
 from roundhouse.environment import environment, import_path
 from roundhouse.errors import LedgerError, NoLedgerError, RoundhouseError, TrackingError, UsageError
 from roundhouse.ledger import Ledger, Round
@@ -60,7 +60,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--min-feedback", type=whole_number, metavar="N", help="skip below N new rows"
     )
     command = add(commands, "resume", _resume, "finish a round that was killed")
-    command.add_argument("number", type=int, metavar="N", help="the round's number")
+    command.add_argument("number", type=round_number, metavar="N", help="the round's number")
     command = add(commands, "clean", _clean, "remove what can be made again; logs stay")
     command.add_argument(
         "--keep",

@@ -3,7 +3,7 @@
 import argparse
 
 from roundhouse import services
-from roundhouse.cli.output import here, whole_number
+from roundhouse.cli.output import here, port, whole_number
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -18,8 +18,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--on-feedback", type=whole_number, metavar="N", help="start when N new rows have come"
     )
     command.add_argument("--timezone", default="UTC", help="of --cron, such as Europe/Berlin")
-    command.add_argument("--prefect-port", type=int, default=4200, help="default: 4200")
-    command.add_argument("--mlflow-port", type=int, default=5000, help="default: 5000")
+    command.add_argument("--prefect-port", type=port, default=4200, help="default: 4200")
+    command.add_argument("--mlflow-port", type=port, default=5000, help="default: 5000")
     command.set_defaults(run=_up, json=False)
 
 
