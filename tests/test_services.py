@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from roundhouse import processes, services
+from roundhouse import failpoints, jsonl, processes, services
 from roundhouse.environment import UP_FILE, environment, mlflow_uri
+from roundhouse.errors import StorageError
 from roundhouse.feedback import parse
 from roundhouse.ledger import Candidate, Ledger
 from roundhouse.locations import Locations
@@ -98,7 +99,11 @@ def free_ports() -> tuple[int, int]:
 
 
 def start(
-    root: Path, ports: tuple[int, int], cron: str = EVERY_5_SECONDS, on_feedback: int = 0
+    root: Path,
+    ports: tuple[int, int],
+    cron: str = EVERY_5_SECONDS,
+    on_feedback: int = 0,
+    **variables: str,
 ) -> "subprocess.Popen[str]":
     paths = [str(REPOSITORY / "tests" / "offline"), str(REPOSITORY / "src")]
     own = {
@@ -108,7 +113,8 @@ def start(
     }
     return subprocess.Popen(
         [sys.executable, "-c", UP, str(root), *map(str, ports), cron, str(on_feedback)],
-        env=os.environ | own,
+        env=os.environ | own | variables,
+        umask=0o022,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -345,3 +351,32 @@ def test_what_a_killed_up_left_is_ended_by_the_next(root: Path) -> None:
     assert f"ServiceError: port {port} is not free (Address already in use)" in err
     assert len(err.splitlines()) == 1
     assert child.wait(10) == -signal.SIGTERM
+
+
+def test_where_another_mlflow_is_named_none_starts_and_its_port_may_be_taken(root: Path) -> None:
+    named = "http://me:pass@127.0.0.1:9"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = free_ports()[0], taken.getsockname()[1]
+        up = start(root, ports, cron="", MLFLOW_TRACKING_URI=named)
+        logs = root / "state" / "logs"
+        wait_for((logs / "prefect.log").exists, up, 60)
+        assert (root / UP_FILE).stat().st_mode & 0o777 == 0o600
+        found = jsonl.read_json(root / UP_FILE)
+        assert found["servers"]["MLFLOW_TRACKING_URI"] == named
+        up.send_signal(signal.SIGINT)
+        out, err = up.communicate(timeout=90)
+    assert up.returncode == 0, (out, err)
+    assert list(processes.marked(found["mark"])) == []
+    assert not (logs / "mlflow.log").exists()
+
+
+def test_a_private_file_is_private_before_anything_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = tmp_path / "private.json.part"
+    part.write_text("left by one that died", encoding="utf-8")
+    part.chmod(0o644)
+    monkeypatch.setenv(failpoints.VARIABLE, "json.write[private.json]=io")
+    with pytest.raises(StorageError):
+        jsonl.write_json(tmp_path / "private.json", {"password": "x"}, private=True)
+    assert (part.stat().st_mode & 0o777, part.read_bytes()) == (0o600, b"")

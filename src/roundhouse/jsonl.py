@@ -57,12 +57,22 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON with sorted keys, whole or not at all."""
+def write_json(path: Path, value: Any, private: bool = False) -> None:
+    """Writes indented JSON with sorted keys, whole or not at all.
+
+    Args:
+        path: of the file.
+        value: what it is to hold.
+        private: nobody else on this machine may read it, at any time.
+    """
     part = path.with_name(path.name + ".part")
     text = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2, allow_nan=False)
     with writing(path, need=len(text)):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if private:
+            # Another one may have died and left its own, which others can read.
+            part.unlink(missing_ok=True)
+            part.touch(mode=0o600, exist_ok=False)
         with part.open("w", encoding="utf-8", newline="\n") as file:
             failpoints.write("json.write", file, text + "\n", of=path.name)
             file.flush()

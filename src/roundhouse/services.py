@@ -114,7 +114,7 @@ def up(root: Path, plan: Plan, say: Callable[[str], None] | None = None) -> int:
     with owned(root / UP_LOCK, "roundhouse up"), _stop_signals() as stopped:
         _end_leftovers(root)
         _require_schedule(plan)
-        for port in (plan.prefect_port, plan.mlflow_port):
+        for port in (plan.prefect_port, *([plan.mlflow_port] if _has_own_mlflow(root) else [])):
             _require_free(port)
         machine = Machine(root, plan)
         try:
@@ -137,10 +137,10 @@ class Machine:
         self.plan = plan
         self._mark = uuid.uuid4().hex
         store = environment(root)["MLFLOW_TRACKING_URI"]
-        self.mlflow = store if store.startswith("http") else plan.mlflow
+        self.mlflow = plan.mlflow if _has_own_mlflow(root) else store
         self._environment = self._variables()
         servers = [Service("prefect", _prefect(plan), _answers(f"{plan.prefect}/api/ready"))]
-        if self.mlflow == plan.mlflow:
+        if _has_own_mlflow(root):
             if store == mlflow_uri(root):
                 make_store(Path(store.removeprefix("sqlite:///")))
             ready = _answers(f"{plan.mlflow}/health")
@@ -149,9 +149,9 @@ class Machine:
         served = _answers(f"{plan.prefect}/api/deployments/name/{DEPLOYMENT}", _is_served)
         runner = Service("rounds", _runner(root, plan), served, signal.SIGINT)
         self.services: list[list[Service]] = [servers, [runner]]
-        jsonl.write_json(root / UP_FILE, {"mark": self._mark, "servers": self._servers()})
-        # Another server's address may hold a password: nobody else on this machine reads it.
-        (root / UP_FILE).chmod(0o600)
+        # Another server's address may hold a password.
+        said = {"mark": self._mark, "servers": self._servers()}
+        jsonl.write_json(root / UP_FILE, said, private=True)
 
     def start(self, group: list[Service], stopped: threading.Event) -> None:
         """Starts services side by side and waits until each does its work, or `up` is stopped."""
@@ -341,6 +341,11 @@ def _require_schedule(plan: Plan) -> None:
         raise UsageError(f'--cron "{plan.cron}": five fields are wanted, such as "0 2 * * 1"')
     if plan.timezone not in zoneinfo.available_timezones():
         raise UsageError(f"--timezone {plan.timezone}: not an IANA name such as Europe/Berlin")
+
+
+def _has_own_mlflow(root: Path) -> bool:
+    """Whether `up` starts an MLflow server: not where another one is named."""
+    return not environment(root)["MLFLOW_TRACKING_URI"].startswith("http")
 
 
 def _require_free(port: int) -> None:
