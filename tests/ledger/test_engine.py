@@ -176,7 +176,9 @@ def test_a_server_that_was_started_again_is_met_by_a_new_connection(postgres: st
         engine = create_engine(postgres)
         with engine.begin() as connection:
             others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
-            assert connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()
+            # The second argument waits for their end: until then a ping is answered.
+            ended = text(f"SELECT pg_terminate_backend(pid, 30000) {others}")
+            assert connection.execute(ended).all()
         engine.dispose()
         assert ledger.take_round_number() == 2
 

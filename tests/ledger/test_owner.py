@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -51,7 +52,11 @@ def _lose_connections(url: str) -> None:
         engine = create_engine(url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+                # A backend frees its locks as it ends, some time after the signal: wait for it.
+                text(
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks"
+                    " WHERE locktype = 'advisory'"
+                )
             )
         engine.dispose()
 
@@ -84,12 +89,13 @@ def test_on_postgres_a_second_machine_is_refused_until_the_first_is_gone(postgre
 
 
 def _until_free(ledger: Ledger) -> None:
-    for _ in range(50):
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
         try:
             with ledger.owned(_who("second")):
                 return
         except BusyError:
-            continue
+            time.sleep(0.05)
     raise AssertionError("the lock of a dead process was not freed")
 
 
