@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -111,6 +112,21 @@ def test_a_locked_ledger_is_one_line_after_the_timeout(url: str) -> None:
         holder.dispose()
         assert "\n" not in str(caught.value)
         assert ledger.take_round_number() == 1
+
+
+def test_two_that_make_a_ledger_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    """A new file with a writer in it, as another process leaves it while it begins to make it."""
+    file = tmp_path / "ledger.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerError, match="locked by another process"):
+        Ledger.open(f"sqlite:///{file}", timeout=0.2)
+    done = threading.Timer(0.5, lambda: other.execute("COMMIT"))
+    done.start()
+    with Ledger.open(f"sqlite:///{file}", timeout=30) as ledger:
+        assert ledger.take_round_number() == 1
+    done.join()
+    other.close()
 
 
 def test_readers_do_not_wait_for_a_writer(url: str) -> None:

@@ -6,6 +6,7 @@ PostgreSQL's writers queue for the head row. Both give up after the busy timeout
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,6 @@ from roundhouse.ledger import schema
 
 #: Erased bytes are overwritten, and not only taken off the list of pages in use.
 _PRAGMAS = (
-    "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
     "secure_delete = ON",
@@ -163,7 +163,11 @@ def _engine(url: URL, timeout: float) -> Engine:
             " PostgreSQL needs pip install 'roundhouse[postgres]'"
         ) from None
     if sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+            _prepare_sqlite(connection, timeout)
+
         event.listen(engine, "begin", _begin_sqlite)
     elif url.get_backend_name() == "postgresql":
         milliseconds = int(timeout * 1000)
@@ -175,11 +179,26 @@ def _engine(url: URL, timeout: float) -> Engine:
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, timeout: float) -> None:
     # The driver would begin transactions by itself, and only at the first write.
     connection.isolation_level = None
+    _write_ahead(connection, timeout)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
+    """Of two that open a new file at once, SQLite refuses one without asking its busy timeout."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
