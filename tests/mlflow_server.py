@@ -41,7 +41,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        until = time.monotonic() + 120
+        until = time.monotonic() + 400
         while True:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=5).close()

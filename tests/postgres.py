@@ -63,10 +63,10 @@ def served(password: str = "") -> Iterator[Postgres]:
     access = ["-A", "scram-sha-256", "--pwfile", str(secret)] if password else ["-A", "trust"]
     try:
         run("initdb", "-U", "roundhouse", *access, "-E", "UTF8", "--locale=C", "--no-sync")
-        run("pg_ctl", "-w", "-o", options, "-l", str(folder / "log"), "start")
+        run("pg_ctl", "-w", "-t", "300", "-o", options, "-l", str(folder / "log"), "start")
         try:
             yield Postgres(port, "roundhouse", password, programs)
         finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+            run("pg_ctl", "-w", "-t", "300", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)

@@ -89,7 +89,7 @@ def served(folder: Path) -> Iterator[S3]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while not _listens(port):
             assert process.poll() is None and time.monotonic() < until, "rclone did not start"
             time.sleep(0.05)

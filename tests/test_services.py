@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_a_scheduled_round_runs_and_one_signal_ends_everything(root: Path) -> No
 
     assert list(processes.marked(mark))
     up.send_signal(signal.SIGINT)
-    out, err = up.communicate(timeout=90)
+    out, err = up.communicate(timeout=180)
     assert up.returncode == 0, (out, err)
     assert list(processes.marked(mark)) == []
     assert not (root / UP_FILE).exists()
@@ -234,10 +235,23 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     mark = json.loads((root / UP_FILE).read_text(encoding="utf-8"))["mark"]
 
     def flow_runs() -> list[Any]:
+        """Asked until it answers: a busy server says 503, and one is killed below."""
+        until = time.monotonic() + 300
+        while True:
+            try:
+                return list(ask(f"{api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"}))
+            except (OSError, HTTPException):
+                assert up.poll() is None, up.communicate()
+                assert time.monotonic() < until, "Prefect does not answer"
+                time.sleep(0.5)
+
+    def answers() -> bool:
         try:
-            return list(ask(f"{api}/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"}))
-        except OSError:
-            return []
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            opener.open(health, timeout=60).close()
+        except (OSError, HTTPException):
+            return False
+        return True
 
     for pid, line in command_lines(mark).items():
         if "mlflow" in line:
@@ -246,7 +260,7 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     time.sleep(12)
     assert flow_runs() == []
     receive(root, ["three"])
-    wait_for((root / "ran").exists, up, 60)
+    wait_for((root / "ran").exists, up, 300)
     note = json.loads((root / "ran").read_text(encoding="utf-8"))
     assert note["min_feedback"] == 3
     (first,) = flow_runs()
@@ -259,11 +273,11 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     time.sleep(max(0.0, ready + 61 - time.monotonic()))
     (root / "ran").unlink()
     runner = next(pid for pid, line in command_lines(mark).items() if "flows.serve" in line)
-    for pid in (note["pid"], runner):
+    for pid in (runner, note["pid"]):
         os.kill(pid, signal.SIGKILL)
     killed = time.monotonic()
-    wait_for(lambda: (root / "ran").exists(), up, 120)
-    assert time.monotonic() - killed < 120
+    wait_for(lambda: (root / "ran").exists(), up, 240)
+    assert time.monotonic() - killed < 240, "not noticed before the lease of 300 s had passed"
     dead, alive = flow_runs()
     assert (dead["state_name"], dead["state"]["message"]) == ("Crashed", "its process was gone")
     assert alive["state_name"] == "Running"
@@ -271,18 +285,17 @@ def test_feedback_starts_a_round_a_dead_one_gives_way_and_a_server_may_come_agai
     server = [pid for pid, line in command_lines(mark).items() if "prefect server" in line]
     for pid in server:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: bool(flow_runs()), up, 60)
+    assert len(flow_runs()) == 2
     lease = alive["state"]["state_details"]["deployment_concurrency_lease_id"]
     # Prefect stops a run whose lease the server has forgotten.
     ask(f"{api}/v2/concurrency_limits/leases/{lease}/renew", {"lease_duration": 300})
     assert flow_runs()[1]["state_name"] == "Running"
     # It had stopped answering, and is not the same one.
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(health, timeout=60):
-        pass
+    wait_for(answers, up, 300)
     (root / "enough").touch()
-    wait_for(lambda: flow_runs()[1]["state_name"] == "Completed", up, 60)
+    wait_for(lambda: flow_runs()[1]["state_name"] == "Completed", up, 300)
     up.send_signal(signal.SIGINT)
-    out, err = up.communicate(timeout=90)
+    out, err = up.communicate(timeout=180)
     assert up.returncode == 0, (out, err)
     assert list(processes.marked(mark)) == []
 
@@ -297,7 +310,7 @@ def test_the_end_of_its_terminal_ends_everything(root: Path) -> None:
     up.stdout.close()
     up.send_signal(signal.SIGHUP)
     assert up.stderr is not None
-    assert (up.wait(90), up.stderr.read()) == (0, "")
+    assert (up.wait(180), up.stderr.read()) == (0, "")
     up.stderr.close()
     assert list(processes.marked(mark)) == []
     assert not (root / UP_FILE).exists()
@@ -364,7 +377,7 @@ def test_where_another_mlflow_is_named_none_starts_and_its_port_may_be_taken(roo
         found = jsonl.read_json(root / UP_FILE)
         assert found["servers"]["MLFLOW_TRACKING_URI"] == named
         up.send_signal(signal.SIGINT)
-        out, err = up.communicate(timeout=90)
+        out, err = up.communicate(timeout=180)
     assert up.returncode == 0, (out, err)
     assert list(processes.marked(found["mark"])) == []
     assert not (logs / "mlflow.log").exists()

@@ -125,4 +125,6 @@ def test_time_grows_with_the_rows_and_not_their_square(split: SplitSettings) -> 
         return time.process_time() - started
 
     seconds(1000)
-    assert seconds(16_000) < 30 * max(0.005, seconds(2000))
+    # The least of three: a collection of everything that the tests have loaded may meet one.
+    few, many = (min(seconds(count) for _ in range(3)) for count in (2000, 16_000))
+    assert many < 30 * max(0.005, few)

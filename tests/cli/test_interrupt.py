@@ -3,11 +3,12 @@
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_a_whole_round_ends_with_its_terminal(make_checkout: Callable[..., Path]
     process = subprocess.Popen(
         [sys.executable, "-m", "roundhouse.cli", "round"],
         cwd=root,
-        env=command_environment(root),
+        env=command_environment(root) | {"ROUNDHOUSE_FAIL": "stage.step[sft]=delay:600@2"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -132,7 +133,9 @@ def test_a_whole_round_ends_with_its_terminal(make_checkout: Callable[..., Path]
     os.close(theirs)
     os.set_blocking(ours, False)
     until, said = time.monotonic() + 900, b""
-    while not (places.workspace(1) / "logs" / "sft.jsonl").exists():
+    at_work = {"": "RUNNING", "validate": "FINISHED", "raters": "FINISHED", "sft": "RUNNING"}
+    # It gives its figures a few seconds to reach MLflow when it ends: here they are there before.
+    while _stages(places.state / "mlflow" / "mlflow.db") != at_work:
         with suppress(BlockingIOError):
             said += os.read(ours, 10_000)
         assert process.poll() is None, said
@@ -147,3 +150,16 @@ def test_a_whole_round_ends_with_its_terminal(make_checkout: Callable[..., Path]
     runs = {run.data.tags.get("roundhouse.stage", ""): run for run in client.search_runs(["1"])}
     ended = {stage: run.info.status for stage, run in runs.items()}
     assert ended == {"": "FAILED", "validate": "FINISHED", "raters": "FINISHED", "sft": "FAILED"}
+
+
+def _stages(database: Path) -> dict[str, str]:
+    """Status of each run of a round, as MLflow's database has it; empty where there is none yet."""
+    query = (
+        "SELECT coalesce(tags.value, ''), runs.status FROM runs LEFT JOIN tags"
+        " ON tags.run_uuid = runs.run_uuid AND tags.key = 'roundhouse.stage'"
+    )
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return dict(connection.execute(query).fetchall())
+    except sqlite3.OperationalError:
+        return {}

@@ -200,7 +200,7 @@ def assembled(folder: Path, repository: Path) -> Iterator[Team]:
             team.start(name, command, team.environment(name) | bound, folder)
         for name, where in (("prefect", "/api/ready"), ("mlflow", "/health")):
             address = f"http://127.0.0.1:{ports[name]}{where}"
-            wait_for(partial(_answers, address), 180, team.log(name))
+            wait_for(partial(_answers, address), 400, team.log(name))
         yield team
 
 

@@ -12,12 +12,17 @@ from roundhouse.ledger import Counts, Ledger
 
 ROWS = 3000
 INGEST = """
-import sys
+import itertools, sys, time
 from pathlib import Path
 from roundhouse.ingest import ingest
 from roundhouse.ledger import Ledger
+chunks = itertools.count(1)
+def told(*_):
+    print(flush=True)
+    if next(chunks) == int(sys.argv[3]):
+        time.sleep(600)
 with Ledger.open(sys.argv[1]) as ledger:
-    ingest(ledger, Path(sys.argv[2]), "jsonl", chunk=20, progress=lambda *_: print(flush=True))
+    ingest(ledger, Path(sys.argv[2]), "jsonl", chunk=20, progress=told)
 """
 
 
@@ -42,8 +47,9 @@ def test_a_killed_ingest_is_run_again_and_counts_every_row_once(tmp_path: Path) 
 
 
 def _killed_after(chunks: int, url: str, file: Path) -> None:
+    # It waits where it would come to the file's end before this process comes to kill it.
     with subprocess.Popen(
-        [sys.executable, "-c", INGEST, url, str(file)],
+        [sys.executable, "-c", INGEST, url, str(file), str(chunks + 30)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
     ) as process:

@@ -26,7 +26,9 @@ HEAVY = (
 
 def copy(folder: Path, mutant: dict[str, str]) -> Path:
     """A copy of the source with the fault in it."""
-    source = Path(shutil.copytree(PROJECT / "src", folder / "src"))
+    source = Path(
+        shutil.copytree(PROJECT / "src", folder / "src", ignore=shutil.ignore_patterns("*.pyc.*"))
+    )
     file = source / "roundhouse" / mutant["file"]
     text = file.read_text(encoding="utf-8")
     found = text.count(mutant["old"])

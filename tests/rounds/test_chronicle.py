@@ -40,7 +40,7 @@ def test_what_mlflow_missed_is_made_up_for_later(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", away)
         started = time.monotonic()
         closed(second, said)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 120
     assert said.getvalue().count("training goes on") == 1
     row = second.ledger.round(2)
     assert row is not None
@@ -79,7 +79,7 @@ def test_an_overtaken_process_leaves_the_runs_to_who_took_over(second: Round) ->
         pytest.raises(OvertakenError),
         Chronicle(second, Progress(io.StringIO())) as chronicle,
     ):
-        assert chronicle.sender.wait(60) == []
+        assert chronicle.sender.wait(300) == []
         url = second.places.ledger_url
         with Ledger.open(url, expected=True) as other, other.owned(who("the second")):
             closed(replace(second, ledger=other), io.StringIO())
@@ -96,7 +96,7 @@ def test_a_round_says_in_mlflow_what_earlier_ones_could_not(second: Round, tmp_p
     second.ledger.settle(1, True, versions[0], "a" * 64, expected=None)
     second.ledger.settle(2, False, versions[1], "b" * 64, expected=1)
     with Chronicle(second, Progress(io.StringIO())) as chronicle:
-        assert chronicle.sender.wait(60) == []
+        assert chronicle.sender.wait(300) == []
     uri = second.places.tracking_uri
     shown = [MlflowClient(uri, uri).get_model_version("roundhouse", one) for one in versions]
     assert [one.tags["roundhouse.decision"] for one in shown] == ["promoted", "held"]
