@@ -13,6 +13,14 @@ from roundhouse.errors import Blocked, RoundhouseError, masked
         ("fatal: 'https://token@git.example/a.git/'", "fatal: 'https://git.example/a.git/'"),
         ("s3://key:p@ss@host and http://u:v@w", "s3://host and http://w"),
         (
+            "ledger postgresql+psycopg2://db/x?password=geheim&user=me: away",
+            "ledger postgresql+psycopg2://db/x?password=***&user=me: away",
+        ),
+        (
+            "MLflow at 'postgresql+psycopg2://me:pa/ss@wo/rd@db/mlflow' is away",
+            "MLflow at 'postgresql+psycopg2://db/mlflow' is away",
+        ),
+        (
             "write to me@example.org, see file:///a/b@c",
             "write to me@example.org, see file:///a/b@c",
         ),

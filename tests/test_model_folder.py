@@ -128,12 +128,15 @@ def test_a_header_of_possible_but_absurd_length_is_not_read(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("dtype", "size", "bits"),
     [("F32", 4, 0x7FC00000), ("F32", 4, 0xFF800000), ("F64", 8, 0x7FF0000000000000),
-     ("F16", 2, 0x7E00), ("F16", 2, 0xFC00), ("BF16", 2, 0x7F80)],
+     ("F16", 2, 0x7E00), ("F16", 2, 0xFC00), ("BF16", 2, 0x7F80), ("F64", 8, 0x47EFFFFFF0000000),
+     ("F8_E4M3", 1, 0xFF), ("F8_E5M2", 1, 0xFC), ("F8_E5M2", 1, 0x7D), ("F8_E8M0", 1, 0xFF)],
 )  # fmt: skip
 def test_one_weight_that_is_not_finite_is_found(
     folder: Path, dtype: str, size: int, bits: int
 ) -> None:
-    good = {"F32": 0x7F7FFFFF, "F64": 0x7FEFFFFFFFFFFFFF, "F16": 0x7BFF, "BF16": 0x7F7F}[dtype]
+    # The largest that there is; of doubles, that float32 has a number for.
+    good = {"F32": 0x7F7FFFFF, "F64": 0xC7EFFFFFEFFFFFFF, "F16": 0x7BFF, "BF16": 0x7F7F,
+            "F8_E4M3": 0xFE, "F8_E5M2": 0xFB, "F8_E8M0": 0xFE}[dtype]  # fmt: skip
     values = [good.to_bytes(size, "little")] * 2
     header = {"v": entry(0, 2 * size, [2], dtype), "w": entry(2 * size, 4 * size, [2], dtype)}
     write(folder, header, b"".join(values * 2))
@@ -225,6 +228,63 @@ INDEX = "model.safetensors.index.json"
 
 
 @pytest.mark.parametrize(
+    "leads",
+    [
+        {"transformers_weights": "sub/other.safetensors"},
+        {"transformers_weights": "x.safetensors.index.json"},
+        {"configuration_files": ["config.4.0.0.json"]},
+        {"fast_tokenizer_files": ["tokenizer.4.0.0.json"]},
+        {"init_inputs": ["/proc/self/environ"]},
+        {"text_config": {"vocab": "/proc/self/environ"}},
+    ],
+)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_files_that_were_not_looked_at_are_not_read_in_their_place(
+    folder: Path, name: str, leads: dict[str, Any]
+) -> None:
+    (folder / name).write_text(json.dumps(dict.fromkeys(leads)), encoding="utf-8")
+    model_folder.check(folder)
+    (folder / name).write_text(json.dumps(leads), encoding="utf-8")
+    refused(folder, f"{name} names other files")
+
+
+@pytest.mark.parametrize("key", ["vocab_file", "tokenizer_file", "spm_file"])
+def test_a_tokenizer_opens_no_file_by_a_name_from_the_folder(folder: Path, key: str) -> None:
+    """What it took for words would be published with the model: a secret of this machine, say."""
+    given = folder / "tokenizer_config.json"
+    given.write_text(json.dumps({key: None, "special_tokens_map_file": "/a/b"}), encoding="utf-8")
+    model_folder.check(folder)
+    given.write_text(json.dumps({"deep": [{key: ".dvc/config.local"}]}), encoding="utf-8")
+    refused(folder, f"names another file .{key}.: set it to null")
+    given.unlink()
+    tokens = folder / "special_tokens_map.json"
+    usual = {"bos_token": {"content": "<s>"}, "additional_special_tokens": ["<a>"]}
+    tokens.write_text(json.dumps(usual), encoding="utf-8")
+    model_folder.check(folder)
+    tokens.write_text(json.dumps(usual | {key: ".dvc/config.local"}), encoding="utf-8")
+    refused(folder, f"'{key}' is no special token")
+
+
+def test_weights_that_transformers_reads_another_way_are_refused(folder: Path) -> None:
+    write(folder, {"w": entry(0, 8)}, bytes(8), name="shard-00001-model-00001-of-00001")
+    refused(folder, "a shard of torch.distributed")
+    (folder / "shard-00001-model-00001-of-00001.safetensors").unlink()
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    refused(folder, "neither model.safetensors nor model.safetensors.index.json")
+
+
+def test_what_is_named_like_a_hubs_cache_is_looked_at_whole(folder: Path) -> None:
+    home = folder.parent / "snapshots"
+    home.mkdir()
+    folder = folder.rename(home / "evil")
+    model_folder.check(folder)
+    before = model_folder.digest(folder)
+    (folder / "modeling_x.py").write_text("raise SystemExit('ran')", encoding="utf-8")
+    refused(folder, "code of the model's own is not loaded")
+    assert model_folder.digest(folder) != before
+
+
+@pytest.mark.parametrize(
     ("index", "reason"),
     [
         ({"weight_map": {"w": "../model.safetensors"}}, "'w' is not in '../model.safetensors'"),
@@ -245,7 +305,12 @@ def test_a_list_of_shards_names_what_is_there(
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"vocab_size": 1 << 40}, {"text_config": {"hidden_size": 3}}, {"num_hidden_layers": 10**7}],
+    [
+        {"vocab_size": 1 << 40},
+        {"text_config": {"hidden_size": 3}},
+        {"num_hidden_layers": 10**7},
+        {"n_positions": 4 * 10**9},
+    ],
 )
 def test_a_configuration_larger_than_its_weights_is_refused(
     folder: Path, sizes: dict[str, Any]
@@ -281,14 +346,18 @@ def test_a_huge_configuration_is_not_read(folder: Path) -> None:
         ("x" * 200_000, "longer than"),
     ],
 )
-@pytest.mark.parametrize("place", ["tokenizer", "list", "file"])
+@pytest.mark.parametrize("place", ["tokenizer", "list", "mapping", "file"])
 def test_a_chat_template_that_reaches_out_is_refused(
     folder: Path, template: str, reason: str, place: str
 ) -> None:
     if place == "file":
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     else:
-        given = template if place == "tokenizer" else [{"name": "default", "template": template}]
+        given = {
+            "tokenizer": template,
+            "list": [{"name": "default", "template": template}],
+            "mapping": {"default": template},
+        }[place]
         text = json.dumps({"chat_template": given})
         (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
     refused(folder, f"the chat template in .*{reason}")

@@ -21,17 +21,24 @@ def templates(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[str, st
     Args:
         tokenizer: what tokenizer_config.json holds.
     """
-    given = tokenizer.get("chat_template")
-    named = given if isinstance(given, list) else [{"template": given}]
-    for one in named:
-        text = one.get("template") if isinstance(one, dict) else None
-        if isinstance(text, str):
-            yield "tokenizer_config.json", text
+    for text in texts(tokenizer.get("chat_template")):
+        yield "tokenizer_config.json", text
     for path in sorted(folder.rglob("*.jinja")):
         if path.stat().st_size > MAX_LENGTH:
             yield path.name, "x" * (MAX_LENGTH + 1)
         else:
             yield path.name, path.read_text(encoding="utf-8", errors="replace")
+
+
+def texts(given: Any) -> Iterator[str]:
+    """The texts in a tokenizer's `chat_template`: one, a list of names with them, or a mapping."""
+    waiting = [given]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list | dict):
+            waiting.extend(one.values() if isinstance(one, dict) else one)
 
 
 def problem(text: str) -> str | None:

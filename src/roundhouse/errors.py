@@ -29,10 +29,15 @@ part of it, so no message keeps the name and password of an address.
 import re
 from typing import ClassVar
 
+#: Of a database's address, whose driver takes a password with a slash in it, all up to the last @.
+_DATABASE = re.compile(r"\b((?:postgres(?:ql)?|mysql|mariadb|mssql|oracle)(?:\+\w+)?://)[^\s'\"]*@")
+_ADDRESS = re.compile(r"(?<=://)[^/\s]*@")
+_QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword)=)[^&\s'\"]*", re.I)
+
 
 def masked(text: str) -> str:
-    """A text with `user:password@` taken out of every address in it."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+    """A text with `user:password@` and `?password=` taken out of every address in it."""
+    return _QUERY.sub(r"\1***", _ADDRESS.sub("", _DATABASE.sub(r"\1", text)))
 
 
 class RoundhouseError(Exception):

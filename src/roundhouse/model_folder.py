@@ -32,9 +32,17 @@ _MAGIC = {b"\x80\x02": "pickle", b"\x80\x03": "pickle", b"\x80\x04": "pickle",
           b"\x80\x05": "pickle", b"PK": "ZIP file", b"\x7fE": "program"}  # fmt: skip
 #: Settings by which a configuration asks for code from elsewhere, at any depth.
 _ASKS = ("auto_map", "trust_remote_code", "custom_pipelines", "custom_generate")
+#: Settings by which a file has transformers read others in place of those that are looked at here.
+_LEADS = ("transformers_weights", "configuration_files", "fast_tokenizer_files", "init_inputs",
+          "vocab", "merges", "gguf_file", "tokenizer_object")  # fmt: skip
+#: A shard of torch.distributed's own kind: it is read in the model's place, whatever it holds.
+_TORCH_SHARD = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 #: Sizes that no weight may fall short of: a model of that size would be made before it is compared.
 _WIDTHS = ("vocab_size", "hidden_size", "intermediate_size", "n_embd", "n_inner", "d_model", "d_ff")
 _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+#: Sizes for which tables are made that no weight shows, and the most that is believed of them.
+_LENGTHS = ("n_positions", "n_ctx", "max_position_embeddings", "max_seq_len", "seq_length")
+_MAX_LENGTH = 1 << 24
 #: Bytes of a configuration file, and of the list of shards.
 _MAX_CONFIG, _MAX_LIST = 4_000_000, 64_000_000
 
@@ -98,6 +106,7 @@ def check(folder: Path) -> None:
     named = folder / "adapter_config.json"
     if named.exists():
         raise ModelError(f"{named}: an adapter, which names another model: merge it first")
+    _check_tokenizer(folder)
     _check_templates(folder)
     found = _check_weights(folder)
     _check_sizes(folder, config, found)
@@ -139,7 +148,7 @@ def require(model: ModelSettings, recorded: str) -> None:
 
 def files(folder: Path) -> Iterator[Path]:
     """Every file below a model folder; of a snapshot in a hub's cache, those that are fetched."""
-    cached = folder.parent.name == "snapshots"
+    cached = _is_cached(folder)
     for path in folder.rglob("*"):
         if path.is_dir() and not path.is_symlink():
             continue
@@ -147,11 +156,20 @@ def files(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def _is_cached(folder: Path) -> bool:
+    """Whether it is a snapshot in the hub's own cache, where others' files may lie beside."""
+    if folder.parent.name != "snapshots":
+        return False
+    from huggingface_hub.constants import HF_HUB_CACHE  # noqa: PLC0415 - snapshots alone
+
+    return Path(HF_HUB_CACHE).resolve() in folder.resolve().parents
+
+
 def _check_file(folder: Path, path: Path) -> None:
     """One file's name, place and first bytes; a configuration's settings too."""
     name = path.relative_to(folder).as_posix()
     homes = [folder.resolve()]
-    if folder.parent.name == "snapshots":
+    if _is_cached(folder):
         # The hub's cache keeps the bytes apart from the names.
         homes.append(folder.resolve().parents[1] / "blobs")
     target = path.resolve()
@@ -180,6 +198,26 @@ def _check_configuration(path: Path, name: str) -> None:
             raise ModelError(
                 f"{path.parent}: {name} asks for code from the hub ({key}): not loaded"
             )
+        if key in _LEADS and setting not in (None, False, []):
+            raise ModelError(
+                f"{path.parent}: {name} names other files ({key}): remove that setting"
+            )
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """What transformers hands to the tokenizer's class by name: tokens, and never a file to open.
+
+    A vocabulary that was read from elsewhere would be saved and published with the model.
+    """
+    given = folder / "tokenizer_config.json"
+    for key, setting in _settings(_json(given, _MAX_CONFIG) if given.exists() else {}):
+        # Of this one older versions kept the path; it is never opened.
+        if key.endswith("_file") and key != "special_tokens_map_file" and isinstance(setting, str):
+            raise ModelError(f"{given}: names another file ({key}): set it to null")
+    tokens = folder / "special_tokens_map.json"
+    for key in _json(tokens, _MAX_CONFIG) if tokens.exists() else {}:
+        if not key.endswith(("_token", "_tokens")):
+            raise ModelError(f"{tokens}: {key!a} is no special token: remove it")
 
 
 def _settings(value: Any) -> Iterator[tuple[str, Any]]:
@@ -208,13 +246,17 @@ def _check_weights(folder: Path) -> list[weights.Tensor]:
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelError(f"{folder}: no *.safetensors weights; pickled weights (.bin) are not read")
+    index = folder / "model.safetensors.index.json"
+    if not index.exists() and folder / "model.safetensors" not in paths:
+        raise ModelError(f"{folder}: neither model.safetensors nor {index.name}: copy it again")
     headers: dict[str, list[weights.Tensor]] = {}
     for path in paths:
+        if _TORCH_SHARD.fullmatch(path.name):
+            raise ModelError(f"{path}: a shard of torch.distributed: save the model as a whole")
         try:
             headers[path.name] = weights.tensors(path)
         except weights.Damage as damage:
             raise ModelError(f"{path}: {damage}: copy the model again") from None
-    index = folder / "model.safetensors.index.json"
     if index.exists():
         _check_shards(index, headers)
     return [one for found in headers.values() for one in found]
@@ -239,6 +281,8 @@ def _check_sizes(folder: Path, config: Mapping[str, Any], found: list[weights.Te
             raise ModelError(f"{folder}: config.json says {key} {size}, no weight is so wide")
         if key in _DEPTHS and size > len(found):
             raise ModelError(f"{folder}: config.json says {key} {size}, there are fewer weights")
+        if key in _LENGTHS and size > _MAX_LENGTH:
+            raise ModelError(f"{folder}: config.json says {key} {size}: more than {_MAX_LENGTH}")
 
 
 def _json(path: Path, most: int) -> dict[str, Any]:

@@ -23,11 +23,16 @@ SIZES: Mapping[str, int] = {
 }
 #: Unsigned integer of an element's size, and the bits that are all set in NaN and infinity alone.
 _SPECIAL: Mapping[str, tuple[str, int]] = {
+    "F8_E4M3": ("<u1", 0x7F),
+    "F8_E5M2": ("<u1", 0x7C),
+    "F8_E8M0": ("<u1", 0xFF),
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
     "F32": ("<u4", 0x7F800000),
     "F64": ("<u8", 0x7FF0000000000000),
 }
+#: Bits of the least double that becomes infinity in float32, in which models are loaded.
+_TOO_LARGE = 0x47EFFFFFF0000000
 #: Bytes that are looked at in one go.
 _CHUNK = 1 << 24
 
@@ -65,7 +70,10 @@ def tensors(path: Path) -> list[Tensor]:
 
 
 def not_finite(path: Path) -> str | None:
-    """The first tensor that holds NaN or infinity, or None; reads all of the file once."""
+    """The first tensor with a weight that float32 holds as NaN or infinity, or None.
+
+    Reads all of the file once.
+    """
     import numpy  # noqa: PLC0415 - only here; the rest needs nothing but the standard library
 
     with path.open("rb") as file:
@@ -77,7 +85,10 @@ def not_finite(path: Path) -> str | None:
             for place in range(one.first, one.last, _CHUNK):
                 file.seek(start + place)
                 data = numpy.frombuffer(file.read(min(_CHUNK, one.last - place)), kind)
-                if ((data & bits) == bits).any():
+                found = (data & bits) == bits
+                if one.dtype == "F64":
+                    found |= (data & (2**63 - 1)) >= _TOO_LARGE
+                if found.any():
                     return one.name
     return None
 

@@ -183,12 +183,22 @@ def test_a_chat_template_that_the_sandbox_stops(folder: Path) -> None:
         _refused(folder, "the chat template (cannot be rendered|leaves out)")
 
 
+def test_a_chat_template_from_wherever_it_came(policy: Policy, folder: Path) -> None:
+    """One that the check of the folder does not know of stands in the tokenizer all the same."""
+    tokenizer = models.load_tokenizer(folder)
+    tokenizer.chat_template = {"default": "{% if 0 %}{{ ''.__class__ }}{% endif %}{{ messages }}"}
+    with pytest.raises(ModelError, match="the chat template reaches for the inside"):
+        models.require_template(tokenizer, folder)
+
+
 def test_a_broken_configuration(folder: Path) -> None:
     (folder / "config.json").write_text("{")
     _refused(folder, "config.json")
 
 
 def test_no_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"model": {"type": "Nothing"}}')
+    _refused(folder, "no usable tokenizer")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
     _refused(folder, "tokenizer")

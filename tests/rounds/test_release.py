@@ -32,7 +32,15 @@ def test_said_twice_it_goes_back_twice() -> None:
     again = [*MADE, _decision(2, "rollback")]
     assert choose(again, _champion(2), None).model_round == 1
     with pytest.raises(UsageError, match="no earlier champion"):
-        choose(again, _champion(1), None)
+        choose([*again, _decision(1, "rollback")], _champion(1), None)
+
+
+def test_it_never_goes_to_what_was_rolled_back() -> None:
+    withdrawn = [*MADE, _decision(2, "rollback"), _decision(5)]
+    assert choose(withdrawn, _champion(5), None).model_round == 2
+    named = [*withdrawn, _decision(3, "rollback")]
+    assert choose(named, _champion(3), None).model_round == 5, "by its number it was put back"
+    assert choose([*named, _decision(5, "rollback")], _champion(5), None).model_round == 2
 
 
 def test_a_round_named_is_taken_if_it_was_ever_released() -> None:

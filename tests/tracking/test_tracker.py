@@ -177,6 +177,23 @@ def test_two_ledgers_share_a_server_and_leave_each_other_alone(
     assert str(client.get_model_version_by_alias("both", "champion").version) == first
 
 
+def test_the_alias_leaves_a_name_that_the_model_had_before(
+    tracker: Tracker, store: str, client: MlflowClient, folder: Path
+) -> None:
+    ours, later = tracker.round_run(1, {}, {}), tracker.round_run(2, {}, {})
+    other = Tracker(store, "f" * 32, tracker.experiment)
+    first = tracker.register(ours, folder / "out/align/model", "before", {})
+    second = tracker.register(later, folder / "out/align/model", "after", {})
+    theirs = other.register(other.round_run(1, {}, {}), folder / "out/align/model", "theirs", {})
+    tracker.register(ours, folder / "out/align/model", "theirs", {})
+    assert tracker.show_champion("before", first) and other.show_champion("theirs", theirs)
+    for name, version, former in (("after", second, "before"), ("before", first, "after")):
+        assert tracker.show_champion(name, version)
+        assert str(client.get_model_version_by_alias(name, "champion").version) == version
+        assert client.get_registered_model(former).aliases == {}
+    assert str(client.get_model_version_by_alias("theirs", "champion").version) == theirs
+
+
 def test_one_machine_ends_only_its_own_dead_runs(
     tracker: Tracker, store: str, client: MlflowClient
 ) -> None:

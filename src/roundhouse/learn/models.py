@@ -24,7 +24,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from roundhouse import failpoints, model_folder
+from roundhouse import chat_template, failpoints, model_folder
 from roundhouse.errors import ModelError
 from roundhouse.learn import norms, packing, parallel, passes, rl
 from roundhouse.learn.text import Batch
@@ -122,19 +122,23 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except Exception as error:  # the tokenizers library raises plain ones
         raise ModelError(f"{folder}: no usable tokenizer: {_one_line(error)}") from None
-    _try_template(tokenizer, folder)
+    require_template(tokenizer, folder)
     for where_from in ("is_local", "local_files_only"):
         # They would be saved with it, and the same tokenizer would have two hashes.
         tokenizer.init_kwargs.pop(where_from, None)
     return tokenizer
 
 
-def _try_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def require_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Renders a model's own template once: what the sandbox stops is said before any training."""
     if tokenizer.chat_template is None:
         return
+    # Wherever it came from: `model_folder.check` looks where it usually stands.
+    for text in chat_template.texts(tokenizer.chat_template):
+        if problem := chat_template.problem(text):
+            raise ModelError(f"{folder}: the chat template {problem}: not rendered")
     try:
         chat = [{"role": "user", "content": "roundhouse"}]
         said = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)

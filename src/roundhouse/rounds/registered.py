@@ -22,14 +22,19 @@ def disagreements(shelf: Shelf, ledger: Ledger, copies: Copies) -> Iterator[tupl
     made = {one.round: one for one in ledger.decisions() if one.round is not None}
     asked = [request.at for request in Erasures(ledger).all()]
     rows = {row.number: row for row in ledger.rounds() if ended(row)}
-    for name, numbers in _names(shelf, made.keys() & rows.keys()).items():
+    names, champion = _names(shelf, made.keys() & rows.keys()), ledger.champion()
+    named = {number for numbers in names.values() for number in numbers}
+    for name, numbers in names.items():
         versions = {one.version: one for one in copies.versions(name)}
         for number in sorted(numbers):
             row, one = rows[number], versions.get(made[number].version)
             found = [*_version(row, made[number], one, copies), *_data(row, one, asked, copies)]
             yield from ((number, problem) for problem in found)
         yield from ((0, problem) for problem in _surplus(versions, made, rows, copies))
-        yield from ((0, problem) for problem in _alias(name, versions, ledger, copies))
+        # One whose round is not published yet may stand under any name.
+        here = champion and (champion.round in numbers or champion.round not in named)
+        wanted = champion.version if champion and here else None
+        yield from ((0, problem) for problem in _alias(name, versions, wanted, copies))
 
 
 def _names(shelf: Shelf, numbers: set[int]) -> dict[str, set[int]]:
@@ -98,11 +103,14 @@ def _surplus(
 
 
 def _alias(
-    name: str, versions: dict[str, Version], ledger: Ledger, copies: Copies
+    name: str, versions: dict[str, Version], wanted: str | None, copies: Copies
 ) -> Iterator[Problem]:
-    """The alias may show another ledger's champion, and be away; it must not show a wrong one."""
-    shown, champion = copies.champion(name), ledger.champion()
-    wanted = champion.version if champion else None
+    """The alias may show another ledger's champion, and be away; it must not show a wrong one.
+
+    Args:
+        wanted: the champion's version, if it is registered under this name.
+    """
+    shown = copies.champion(name)
     if shown in versions and shown != wanted:
-        text = f"shows version {shown}; the ledger's champion is {wanted or 'none'}"
+        text = f"shows version {shown}; the ledger's champion is {wanted or 'none'} of {name}"
         yield Problem("alias champion", copies.where, text)

@@ -24,7 +24,7 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
     """Makes an earlier champion the champion again, after its bytes have loaded and answered.
 
     Args:
-        number: the round whose model; None takes the last champion of an earlier round.
+        number: the round whose model; None takes the champion before this one.
 
     Raises:
         UsageError: there is no such earlier champion.
@@ -45,17 +45,16 @@ def rollback(places: Locations, ledger: Ledger, number: int | None, why: str) ->
 
 
 def choose(decisions: Sequence[Decision], now: Champion | None, number: int | None) -> Decision:
-    """The release to go back to: of that round, or the last one of a round before the champion's.
+    """The release to go back to: of that round, or the one that the champion came after.
 
-    Said twice it goes back twice, and never forward to what was rolled back.
+    Said twice it goes back twice, and never to what was rolled back.
 
     Raises:
         UsageError: there is none.
     """
     released = [one for one in decisions if one.action != "hold"]
     if number is None:
-        found = [one for one in released if now and one.model_round < now.round]
-        found.sort(key=lambda one: one.model_round)
+        found = _line(released)[:-1]
     else:
         current = now.round if now else None
         found = [one for one in released if one.model_round == number != current]
@@ -68,6 +67,18 @@ def choose(decisions: Sequence[Decision], now: Champion | None, number: int | No
             wanted = f"round {number} was never the champion"
         raise UsageError(f"nothing to put back: {wanted}; see `roundhouse rounds`")
     return found[-1]
+
+
+def _line(released: Sequence[Decision]) -> list[Decision]:
+    """The champions that stand, one upon the other: a rollback takes off what came after."""
+    line: list[Decision] = []
+    for one in released:
+        rounds = [standing.model_round for standing in line]
+        if one.action == "rollback" and one.model_round in rounds:
+            del line[rounds.index(one.model_round) + 1 :]
+        else:
+            line.append(one)
+    return line
 
 
 def show_champion(places: Locations, ledger: Ledger, tracker: Tracker) -> bool:

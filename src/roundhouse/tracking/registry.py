@@ -67,15 +67,23 @@ class Registry(Connection):
         """Points the alias at the ledger's champion; False where it shows another ledger's.
 
         The ledger holds the decision itself; this is its picture, and repaired when it is off.
+        Under a name that `publish.model_name` had before, no version of this ledger keeps it.
         """
+        shown = self._shown(name)
+        free = not shown or self._owner(name, shown) in (self.ledger, None)
+        if free and shown != version:
+            self._client.set_registered_model_alias(name, CHAMPION, version)
+        own = self._client.search_model_versions(f"tags.`{LEDGER}` = '{self.ledger}'")
+        versions = {(one.name, str(one.version)) for one in own}
+        for other in {one for one, _ in versions} - {name}:
+            if (other, self._shown(other)) in versions:
+                self._client.delete_registered_model_alias(other, CHAMPION)
+        return free
+
+    def _shown(self, name: str) -> str:
+        """The version that has the alias; empty without one."""
         model = next(iter(self._client.search_registered_models(f"name = '{name}'")), None)
-        shown = str(model.aliases.get(CHAMPION, "")) if model else ""
-        if shown == version:
-            return True
-        if shown and self._owner(name, shown) not in (self.ledger, None):
-            return False
-        self._client.set_registered_model_alias(name, CHAMPION, version)
-        return True
+        return str(model.aliases.get(CHAMPION, "")) if model else ""
 
     def _owner(self, name: str, version: str) -> str | None:
         try:
