@@ -29,12 +29,19 @@ TOKEN = "Ab3dEf6hIj9kLm2nOp5q"
         ("0171/1234567", "phone"),
         ("06 12 34 56 78", "phone"),
         ("phone: 7946095", "phone"),
+        ("tel:+491701234567", "phone"),
+        ("Tel:0301234567", "phone"),
+        ("+49\u00a0170\u202f1234567", "phone"),
+        ("ann@m\u00fcller.de", "e-mail"),
+        ("card:4111111111111111", "card"),
+        ("4111111111111111,123", "card"),
         ("4111 1111 1111 1111", "card"),
         ("5500-0000-0000-0004", "card"),
         ("card 378282246310005.", "card"),
         ("AKIA" + "IOSFODNN7EXAMPLE", "key"),
         ("ghp_" + "a1" * 18, "key"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "key"),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nx\n-----END PGP PRIVATE KEY BLOCK-----", "key"),
         (f"Authorization: Bearer {TOKEN}", "key"),
         (f"api_key = '{TOKEN}'", "key"),
         ("GB82 WEST 1234 5698 7654 32", "iban"),
@@ -53,7 +60,9 @@ def test_what_is_found(text: str, kind: str) -> None:
     [
         "2026-01-31", "2026-01-31T16:59:52Z", "31.01.2026 16:59", "2024-11-05 10:15-2024-11-06",
         "10/11/2025-12/11/2025", "from 1990-2020", "2026 01 31 10 30",
-        "1,000,000", "1 000 000", "1000000000", "100 200 300 400", "99999999999",
+        "12:00:0123456", "ratio 1:1234567", "1234567,89",
+        "1,000,000", "1\u00a0000\u00a0000",
+        "1 000 000", "1000000000", "100 200 300 400", "99999999999",
         "clause 12.3.4.5.6.7", "section 1.2.3.4567", "version 10.15.7.1234567", "0.1234567890",
         "sim-0001-000402", "f-0012345678", "123456789", "item 00012345678901",
         "4111111111111112", "ISBN 978-3-16-148410-0", "192.168.100.200",
@@ -112,4 +121,5 @@ def test_beginnings_of_keys_without_end_cost_what_other_words_cost() -> None:
     hostile = "-----BEGIN PRIVATE KEY-----" * 20_000
     started = time.process_time()
     assert len(personal.find(hostile)) == 20_000
+    assert personal.find("-eyJ" * 100_000) == []
     assert time.process_time() - started < 5

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 #: Fields whose texts are scanned.
 FIELDS = ("prompt", "responses", "response", "correction", "reason", "comment", "gold")
 
-_EMAIL = re.compile(
-    r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24}(?!\w)"
+_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[^\W_][\w-]{0,62}\.){1,8}[^\W\d_]{2,24}(?!\w)")
+_DIGITS = re.compile(
+    r"(?<![\w.,/@-])(?<!\d:)(?:\+ ?)?\(?\d(?:[ ()./-]{0,2}\d){6,21}(?![\w@]|[.:/-]\d)"
 )
-_DIGITS = re.compile(r"(?<![\w.,:/@-])(?:\+ ?)?\(?\d(?:[ ()./-]{0,2}\d){6,21}(?![\w@]|[.,:/-]\d)")
 _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.](?:\d{4}|\d\d)(?!\d)")
 _CARD = re.compile(r"\d{13,19}|\d{4}(?:[ -]\d{4}){3}(?:[ -]\d{1,3})?|\d{4}[ -]\d{6}[ -]\d{4,5}")
 _ISSUER = re.compile(r"4|5[1-5]|2[2-7]|3[04-9]|6(?:011|[45])")
@@ -35,14 +35,14 @@ _PHONES = (
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
 _KEYS = (
     re.compile(
-        r"-----BEGIN (?:[A-Z]{2,12} ){0,2}PRIVATE KEY-----"
+        r"-----BEGIN (?:[A-Z]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----"
         # Its body has no two dashes in a row, so that no beginning is searched past the next one.
-        r"(?:(?:[^-]|-(?!-)){0,10000}+-----END (?:[A-Z]{2,12} ){0,2}PRIVATE KEY-----)?"
+        r"(?:(?:[^-]|-(?!-)){0,10000}+-----END (?:[A-Z]{2,12} ){0,2}PRIVATE KEY(?: BLOCK)?-----)?"
     ),
     re.compile(r"(?<!\w)(?:AKIA|ASIA)[A-Z0-9]{16}(?!\w)"),
     re.compile(r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255})"),
     re.compile(r"(?<!\w)(?:xox[abprs]-[\w-]{10,250}|sk-[\w-]{20,250}|AIza[\w-]{35}|hf_\w{30,40})"),
-    re.compile(r"(?<!\w)eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}"),
+    re.compile(r"(?<![\w-])eyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}"),
     re.compile(r"\b[Bb]earer +(?=\S*\d)[\w.~+/-]{20,2000}=*"),
     re.compile(
         r"(?i)\b(?:api[_ -]?key|secret(?:[_ -]?key)?|access[_ -]?token|token|passw(?:or)?d)"
@@ -52,6 +52,8 @@ _KEYS = (
 #: Bytes with every digit as 0; bytes with every sign as x, but for white space.
 _ZEROS = bytes(48 if 48 <= byte < 58 else byte for byte in range(256))
 _SHAPE = bytes(byte if byte in b" \t\r\n" else 120 for byte in range(256))
+#: Blanks that do not break a line, as pages put them between groups of digits.
+_BLANKS = {0xA0: " ", 0x2007: " ", 0x202F: " "}
 _LONG_NUMBER, _LONG_WORD = b"0" * 7, b"x" * 16
 _RUN = re.compile(r"\+?\(?[0-9](?:[ ()./-]*[0-9]){6,}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d)?|\d\d\.\d\d\.\d{4}(?: \d\d)?")
@@ -93,7 +95,8 @@ def redact(text: str) -> str:
 
 def find(text: str) -> list[Found]:
     """Everything in a text that looks like personal data, in order, without overlaps."""
-    found = sorted(_candidates(text), key=lambda one: (one.start, -one.end))
+    plain = text if text.isascii() else text.translate(_BLANKS)
+    found = sorted(_candidates(plain), key=lambda one: (one.start, -one.end))
     kept: list[Found] = []
     for one in found:
         if not kept or one.start >= kept[-1].end:
