@@ -17,6 +17,7 @@ from roundhouse.ingest import jsonlines, tables
 from roundhouse.ingest.lines import shown
 from roundhouse.ingest.mapping import Mapping
 from roundhouse.ingest.readers import Item, Reader, Source
+from roundhouse.ingest.redaction import redacted
 from roundhouse.ingest.report import Report
 from roundhouse.ledger import Candidate, Ledger, Rejected
 from roundhouse.ledger.records import Entry
@@ -135,20 +136,17 @@ def _entry(item: Item, rules: _Rules) -> Entry:
     if row["created_at"] < rules.oldest:
         # Nothing of it is kept: it would be erased at once.
         return Rejected(item.line, "expired", "created_at: older than retention.days", b"")
-    raw = _redacted(item.raw) if found and rules.redact else item.raw
+    raw = redacted(item.raw) if found and rules.redact else item.raw
     return Candidate(item.line, row, raw, ",".join(found) or None)
 
 
 def _rejected(item: Item, error: RowError, redact: bool) -> Rejected:
-    raw = _redacted(item.raw) if redact else item.raw
-    more = map(_redacted, item.more) if redact else item.more
-    return Rejected(item.line, error.code, error.message, raw, more, _rater(item.value))
-
-
-def _redacted(raw: bytes) -> bytes:
-    return personal.redact(raw.decode("utf-8", "surrogateescape")).encode(
-        "utf-8", "surrogateescape"
-    )
+    raw, message, more = item.raw, error.message, item.more
+    if redact:
+        # The reason shows the beginning of what is wrong.
+        message = redacted(message.encode()).decode()
+        raw, more = redacted(raw), map(redacted, more) if more else ()
+    return Rejected(item.line, error.code, message, raw, more, _rater(item.value))
 
 
 def _rater(value: Any) -> str | None:
