@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,3 +206,92 @@ def test_a_damaged_parquet_is_one_line_and_keeps_what_came_before(
         ingest(ledger, path, "parquet", now=NOW, chunk=900)
     assert "\n" not in str(caught.value)
     assert ledger.counts() == Counts(2000, 0, 0, 2000)
+
+
+COMMON = ("kind", "prompt", "response", "rater", "created_at")
+SECOND, LAST = 1_769_000_000, 2**62
+
+
+def demonstrations(path: Path, rows: int, **columns: pa.Array) -> Path:
+    """Demonstrations in Parquet; columns of one's own replace or join the common ones."""
+    plain = {name: pa.array([f"{name} {n}" for n in range(rows)]) for name in COMMON}
+    plain["kind"] = pa.array(["demonstration"] * rows)
+    plain["rater"] = pa.array(["r17"] * rows)
+    plain["created_at"] = pa.array([TIME] * rows)
+    pq.write_table(pa.table(plain | columns), path)
+    return path
+
+
+def test_a_time_that_no_calendar_has_costs_its_row_alone(ledger: Ledger, tmp_path: Path) -> None:
+    ticks = [SECOND * 10**6] * 1500
+    ticks[1200] = LAST
+    times = pa.array(ticks, pa.timestamp("us", "UTC"))
+    path = demonstrations(tmp_path / "a.parquet", 1500, created_at=times)
+    report = ingest(ledger, path, "parquet", now=NOW)
+    assert (report.counts, report.reasons) == (Counts(1500, 1499, 0, 1), {"bad_time": 1})
+    (kept,) = ledger.quarantined()
+    assert kept.line == 1201
+    assert json.loads(kept.raw) == {
+        "kind": "demonstration", "prompt": "prompt 1200", "response": "response 1200",
+        "rater": "r17", "created_at": f"<value out of range: {LAST}>",
+    }  # fmt: skip
+    assert kept.message == "created_at: cannot be read: date value out of range"
+    assert ledger.batches()[-1].finished_at is not None
+
+
+def no_utf8() -> pa.Array:
+    ends, data = (pa.py_buffer(part) for part in (b"\0\0\0\0\x02\0\0\0\x04\0\0\0", b"\xe4aok"))
+    return pa.Array.from_buffers(pa.string(), 2, [None, ends, data])
+
+
+@pytest.mark.parametrize(
+    ("cells", "code", "shown"),
+    [
+        (pa.array([-LAST, 0], pa.timestamp("us", "UTC")), "bad_time", f"out of range: -{LAST}"),
+        (pa.array([2**30, None], pa.date32()), "bad_time", "out of range: 1073741824"),
+        (pa.array([LAST, None], pa.duration("s")), "wrong_value", f"{LAST}"),
+        (pa.array([[LAST], None], pa.list_(pa.timestamp("us"))), "wrong_value", f"range: {LAST}"),
+        (pa.array([[LAST], None], pa.list_(pa.timestamp("us", "Foo/Bar"))), "wrong_value", "out"),
+        (no_utf8(), "bad_encoding", r"\xe4a"),
+    ],
+    ids=["timestamp", "date", "duration", "list", "zone in a list", "text"],
+)
+def test_a_cell_that_cannot_be_read_is_kept_as_text_with_its_row(
+    ledger: Ledger, tmp_path: Path, cells: pa.Array, code: str, shown: str
+) -> None:
+    path = demonstrations(tmp_path / "a.parquet", 2, comment=cells)
+    report = ingest(ledger, path, "parquet", now=NOW)
+    assert (report.counts, report.reasons) == (Counts(2, 1, 0, 1), {code: 1})
+    (kept,) = ledger.quarantined()
+    row = json.loads(kept.raw)
+    assert (row["prompt"], row["rater"]) == ("prompt 0", "r17")
+    assert shown in row["comment"]
+    assert kept.message.startswith("comment: cannot be read: ")
+
+
+def test_a_cell_that_cannot_be_read_costs_nothing_in_a_column_left_out(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    odd = pa.array([LAST], pa.timestamp("us", "Foo/Bar"))
+    path = demonstrations(tmp_path / "a.parquet", 1, seen=odd)
+    mapping = Mapping.parse(["prompt=prompt"])
+    report = ingest(ledger, path, "parquet", mapping, now=NOW)
+    assert (report.counts, report.left_out) == (Counts(1, 1, 0, 0), ["seen"])
+
+
+def test_a_parquet_column_in_an_unknown_zone_is_one_line(ledger: Ledger, tmp_path: Path) -> None:
+    times = pa.array([SECOND], pa.timestamp("s", "Foo/Bar"))
+    path = demonstrations(tmp_path / "a.parquet", 1, created_at=times)
+    with pytest.raises(InputError, match="column 'created_at' is in the time zone 'Foo/Bar'"):
+        ingest(ledger, path, "parquet", now=NOW)
+    assert ledger.batches() == []
+
+
+def test_a_parquet_column_that_stands_there_twice_is_refused(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table([["a"], ["b"]], names=["prompt", "prompt"]), path)
+    with pytest.raises(InputError, match="column 'prompt' stands there twice; rename one"):
+        ingest(ledger, path, "parquet", now=NOW)
+    assert ledger.batches() == []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from roundhouse import jsonl
 from roundhouse.errors import InputError
@@ -102,14 +102,13 @@ def _header(path: Path, records: Iterator[list[str]]) -> list[str]:
         ) from None
     if header is None:
         raise InputError(f"{shown(path)}: empty file, nothing received")
-    names = [name.strip() for name in header]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"{shown(path)}: column {twice[0]!a} stands there twice; rename one")
-    return names
+    return [name.strip() for name in header]
 
 
 def _check_columns(path: Path, header: list[str], mapping: Mapping) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise InputError(f"{shown(path)}: column {twice[0]!a} stands there twice; rename one")
     missing = mapping.missing(header)
     if missing:
         columns = ", ".join(ascii(name)[1:-1] for name in header)
@@ -170,7 +169,8 @@ def read_parquet(path: Path, mapping: Mapping) -> Source:
     """Opens a Parquet file. Cells keep their types; a time needs its zone, an id must be text.
 
     Raises:
-        InputError: no Parquet, or a mapped column that is not there.
+        InputError: no Parquet, a column twice or in an unknown time zone, or a mapped column that
+            is not there.
     """
     import pyarrow as pa  # noqa: PLC0415 - slow to import, and few files need it
     import pyarrow.parquet as pq  # noqa: PLC0415 - as above
@@ -182,29 +182,99 @@ def read_parquet(path: Path, mapping: Mapping) -> Source:
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{shown(path)}: no readable Parquet: {_line(error)}") from None
     header = list(table.schema_arrow.names)
-    _check_columns(path, header, mapping)
+    try:
+        _check_columns(path, header, mapping)
+        _check_zones(path, table.schema_arrow, mapping)
+    except BaseException:
+        table.close()
+        raise
     items = _parquet_items(path, table, mapping)
     size = path.stat().st_size
     return Source(items, lambda: digest, lambda: size, table.close, mapping.left_out(header))
 
 
+def _check_zones(path: Path, schema: Any, mapping: Mapping) -> None:
+    """Refuses a column of which no time can be read, unless it is left out."""
+    import pyarrow as pa  # noqa: PLC0415 - slow to import, and few files need it
+
+    left_out = mapping.left_out(schema.names)
+    for column in schema:
+        zone = getattr(column.type, "tz", None)
+        if zone is None or column.name in left_out:
+            continue
+        try:
+            pa.scalar(0, column.type).as_py()
+        # Each library of time zones has an error of its own.
+        except Exception:
+            raise InputError(
+                f"{shown(path)}: column {column.name!a} is in the time zone {zone!a}, which is "
+                "not known here; write it in UTC"
+            ) from None
+
+
 def _parquet_items(path: Path, table: Any, mapping: Mapping) -> Iterator[Item]:
     import pyarrow as pa  # noqa: PLC0415 - slow to import, and few files need it
 
-    number, sources = 0, mapping.sources(table.schema_arrow.names)
+    names = table.schema_arrow.names
+    number, sources = 0, mapping.sources(names)
+    used = [column for _, column in sources]
     try:
         for batch in table.iter_batches(batch_size=1000):
-            for cells in batch.to_pylist():
+            for values in zip(*map(_column, batch.columns), strict=True):
                 number += 1
-                plain = {name: _plain(value) for name, value in cells.items()}
-                raw = jsonl.dumps({name: _shown(value) for name, value in plain.items()})
-                yield Item(
-                    number, raw.encode("utf-8", "surrogatepass"), mapping.row(plain, sources)
-                )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                cells = dict(zip(names, values, strict=True))
+                raw = jsonl.dumps({name: _shown(value) for name, value in cells.items()})
+                value = _unread(cells, used) or mapping.row(cells, sources)
+                yield Item(number, raw.encode("utf-8", "surrogatepass"), value)
+    except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{shown(path)}: damaged after row {number}, the rows before it are in: {_line(error)}"
         ) from None
+
+
+class _Unread(NamedTuple):
+    """A cell that Python has no value for, such as a time after the year 9999."""
+
+    text: str
+    code: str
+    why: str
+
+
+def _column(column: Any) -> list[Any]:
+    """The cells of a batch's column, each of them a plain value or `_Unread`."""
+    try:
+        return [_plain(value) for value in column.to_pylist()]
+    except MemoryError:
+        raise
+    # What one odd cell raises depends on its type and on the library of time zones.
+    except Exception:
+        return [_cell(column.slice(place, 1)) for place in range(len(column))]
+
+
+def _cell(alone: Any) -> Any:
+    """The cell of a column that holds one."""
+    try:
+        return _plain(alone[0].as_py())
+    except MemoryError:
+        raise
+    except UnicodeDecodeError as error:
+        # In a list or a struct there is no telling which text it is.
+        whole = error.object if hasattr(alone[0], "as_buffer") else str(alone).encode()
+        return _Unread(whole.decode("utf-8", "backslashreplace"), "bad_encoding", _line(error))
+    # As in `_column`.
+    except Exception as error:
+        of_time = str(alone.type).startswith(("timestamp", "date", "time"))
+        text = alone.to_string(skip_new_lines=True)[1:-1]
+        return _Unread(text, "bad_time" if of_time else "wrong_value", _line(error))
+
+
+def _unread(cells: dict[str, Any], used: Iterable[str]) -> RowError | None:
+    """What is wrong with a row of which a cell that becomes a field cannot be read."""
+    for name in used:
+        cell = cells.get(name)
+        if isinstance(cell, _Unread):
+            return RowError(cell.code, f"{ascii(name)[1:-1]}: cannot be read: {cell.why}")
+    return None
 
 
 def _plain(value: Any) -> Any:
@@ -217,6 +287,8 @@ def _plain(value: Any) -> Any:
 
 def _shown(value: Any) -> Any:
     """A cell as the quarantine keeps it: JSON where it is that, else its text."""
+    if isinstance(value, _Unread):
+        return value.text
     try:
         jsonl.dumps(value)
     except (TypeError, ValueError):
