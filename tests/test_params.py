@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ def test_every_setting_says_what_it_is() -> None:
         ("model.scratch.heads=7", "heads 7 must divide hidden_size"),
         ("split.judge_share=0.85", "must leave at least 0.1 for training"),
         ("probes=[]", "probes: list should have at least 1 item"),
+        ("retention.days=36501", "retention.days: input should be less than or equal to 36500"),
+        ("validate.max_ahead_seconds=3153600001", "less than or equal to 3153600000"),
         ("model.base=", "params.yaml: model.base: input should be a valid string"),
     ],
 )
@@ -73,6 +76,14 @@ def test_wrong_settings_are_one_line(override: str, message: str) -> None:
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
+
+
+def test_the_longest_times_that_settings_take_can_be_counted_from_today() -> None:
+    longest = ["retention.days=36500", "validate.max_ahead_seconds=3153600000"]
+    settings = load(PROJECT / "params.yaml", longest)
+    now = datetime.now(UTC)
+    assert (now - timedelta(days=settings.retention.days)).year > 1900
+    assert (now + timedelta(seconds=settings.validation.max_ahead_seconds)).year < 2200
 
 
 def test_an_unknown_key_is_named() -> None:

@@ -123,7 +123,7 @@ class ValidateSettings(Block):
     """Largest allowed distance of the share of first-answer choices from one half."""
     max_characters: Count
     """Longest prompt or answer, in characters."""
-    max_ahead_seconds: WholeNumber
+    max_ahead_seconds: Annotated[int, Field(ge=0, le=100 * 365 * 24 * 3600)]
     """How far a rating's time may lie after the time it was received, in seconds."""
 
 
@@ -458,7 +458,7 @@ class IngestSettings(Block):
 class RetentionSettings(Block):
     """How long feedback is kept."""
 
-    days: WholeNumber
+    days: Annotated[int, Field(ge=0, le=100 * 365)]
     """Rows made longer ago are erased when a round begins, in days; 0 keeps them for ever."""
 
 
