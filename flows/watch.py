@@ -18,7 +18,7 @@ from flows import reconcile
 from roundhouse.ledger import Ledger
 from roundhouse.locations import Locations
 from roundhouse.rounds import mend, picture
-from roundhouse.rounds.begin import has_history, new_rows
+from roundhouse.rounds.begin import has_history, last_tag, new_rows, read_inputs
 from roundhouse.tracking import Tracker
 
 #: Time between two looks at the ledger, and at processes and MLflow (seconds).
@@ -43,6 +43,7 @@ class Watch:
         self._tracker: Tracker | None = None
         # Rows up to here have started a round, whatever became of it.
         self._asked = 0
+        self._tag: str | None = None
         # A runner that starts again asks again: what it had asked for may have died with it.
         self._key = uuid4().hex
         self._log = get_logger("roundhouse")
@@ -71,6 +72,7 @@ class Watch:
         One round for every `enough` rows: those that have started one start no second, and while a
         round is at work nothing starts.
         """
+        self._count_from(last_tag(self.places.root))
         expected = has_history(self.places)
         with Ledger.open(self.places.ledger_url, expected=expected) as ledger:
             watermark = ledger.watermark()
@@ -81,6 +83,16 @@ class Watch:
             return False
         self._asked = watermark
         return True
+
+    def _count_from(self, tag: str | None) -> None:
+        """Counts from a round's own rows once it is published.
+
+        The run that was asked for may have finished a round that an earlier one had left, whose
+        rows were frozen before: those that came since have had no round.
+        """
+        if tag and tag != self._tag:
+            self._asked = read_inputs(self.places.root, tag).watermark
+            self._tag = tag
 
     def _ask(self, watermark: int, new: int) -> bool:
         """Asks Prefect for a round; False where one is ahead."""
@@ -100,7 +112,8 @@ class Watch:
                 deployment.id,
                 parameters={"min_feedback": self.enough},
                 tags=["feedback"],
-                idempotency_key=f"feedback-{self._key}-{watermark}",
+                # Rows that a published round has not taken are asked for again.
+                idempotency_key=f"feedback-{self._key}-{self._tag}-{watermark}",
             )
         self._log.info("%d new rows of feedback: flow run %s starts a round", new, run.name)
         return True
