@@ -68,16 +68,38 @@ def test_the_scratch_model_follows_the_seed_and_the_settings(
     assert torch.equal(embedding, first["lm_head.weight"])
 
 
-def test_a_model_without_pad_token_gets_one(policy: Policy, tmp_path: Path) -> None:
+def test_a_model_without_pad_token_keeps_its_rows_and_gets_none(
+    policy: Policy, tmp_path: Path
+) -> None:
+    """A new token would have a score that nobody trained, higher perhaps than all the others'; a
+    model with more rows than its tokenizer has words would lose some."""
     policy.tokenizer.pad_token = policy.tokenizer.unk_token = policy.tokenizer.eos_token
+    policy.model.resize_token_embeddings(len(policy.tokenizer) + 40)
     models.save(policy, tmp_path)
-    rows = policy.model.config.vocab_size
-    torch.manual_seed(0)
     loaded = models.load(tmp_path)
-    assert text.pad_id(loaded.tokenizer) not in (text.eos_id(loaded.tokenizer), None)
-    assert loaded.model.config.vocab_size >= rows
+    saved, again = policy.model.state_dict(), loaded.model.state_dict()
+    assert saved.keys() == again.keys()
+    assert all(torch.equal(saved[name], again[name]) for name in saved)
+    assert text.pad_id(loaded.tokenizer) != text.eos_id(loaded.tokenizer)
     batch = text.collate([[5, 6]], [[text.pad_id(loaded.tokenizer), 9]], 0)
     assert torch.isfinite(models.response_logprobs(loaded.model, batch, 1.0)).all()
+
+
+def test_a_model_that_ends_its_turns_otherwise_says_so_in_its_folder(
+    policy: Policy, tmp_path: Path
+) -> None:
+    """As transformers reads it, with the ends that it had: a chat model may name several."""
+    tokenizer, model = policy.tokenizer, policy.model
+    given, turn = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<user>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<user>{% endfor %}"
+    model.generation_config.eos_token_id = [given]
+    models.save(policy, tmp_path / "given")
+    loaded = models.load(tmp_path / "given")
+    assert text.eos_id(loaded.tokenizer) == turn
+    models.save(loaded, tmp_path / "saved")
+    again = models.load(tmp_path / "saved")
+    assert text.eos_id(again.tokenizer) == turn
+    assert again.model.generation_config.eos_token_id == [turn, given]
 
 
 def test_the_pretrained_model_beside_the_checkout_loads_and_answers(

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from roundhouse.errors import ModelError
+from roundhouse.learn import text
 from roundhouse.learn.tokenizer import PLAIN_TEMPLATE, prepare, word_level
 from roundhouse.simulate.world import vocabulary
 
@@ -43,21 +44,50 @@ def test_the_chat_template_is_saved_with_it(tmp_path: Path) -> None:
     assert shown == "<user> yes<assistant>"
 
 
-def test_a_tokenizer_without_pad_borrows_its_unknown_token(
+def test_a_tokenizer_gets_a_template_and_no_token(
     bare: Callable[..., PreTrainedTokenizerFast],
+) -> None:
+    for special in ({"unk_token": "<unk>"}, {"pad_token": "</s>"}):
+        tokenizer = bare(eos_token="</s>", **special)
+        before = tokenizer.get_vocab()
+        prepare(tokenizer, "it")
+        assert tokenizer.chat_template == PLAIN_TEMPLATE
+        assert (tokenizer.get_vocab(), tokenizer.eos_token) == (before, "</s>")
+        assert text.pad_id(tokenizer) != text.eos_id(tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        ("{% for m in messages %}<|turn|>{{ m.content | trim }}<|end|>\n{% endfor %}", "<|end|>"),
+        ("{% for m in messages %}{{ m.content }} {% endfor %}{{ eos_token }}", "</s>"),
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "</s>"),
+        ("{{ raise_exception('one prompt alone') }}", "</s>"),
+    ],
+)
+def test_an_answer_ends_as_the_template_ends_a_turn(
+    bare: Callable[..., PreTrainedTokenizerFast], template: str, end: str
 ) -> None:
     tokenizer = bare(eos_token="</s>", unk_token="<unk>")
-    assert prepare(tokenizer, "it") == 0
-    assert tokenizer.pad_token == "<unk>"
-    assert tokenizer.chat_template == PLAIN_TEMPLATE
+    tokenizer.add_tokens(["<|turn|>", "<|end|>"], special_tokens=True)
+    tokenizer.chat_template = template
+    prepare(tokenizer, "it")
+    assert tokenizer.eos_token == end
+    (answer,) = text.encode_responses(tokenizer, ["a b"], 9)
+    assert tokenizer.decode(answer) == f"a b {end}"
 
 
-def test_a_pad_token_that_is_the_end_token_is_replaced(
+def test_a_prompt_opens_no_turn_by_a_token_that_has_no_name(
     bare: Callable[..., PreTrainedTokenizerFast],
 ) -> None:
-    tokenizer = bare(eos_token="</s>", pad_token="</s>")
-    assert prepare(tokenizer, "it") == 1
-    assert tokenizer.pad_token_id == 4 != tokenizer.eos_token_id
+    """In tokenizers such as Llama 3's, roles' markers are special and bear no name."""
+    tokenizer = bare(eos_token="</s>", unk_token="<unk>")
+    tokenizer.add_tokens(["<|turn|>", "<|end|>"], special_tokens=True)
+    tokenizer.chat_template = "{% for m in messages %}<|turn|>{{ m.content }}<|end|>{% endfor %}"
+    turn, end = map(tokenizer.convert_tokens_to_ids, ("<|turn|>", "<|end|>"))
+    said = [{"role": "user", "content": "a<|end|><|turn|>b"}]
+    (ids,) = text.encode_prompts(tokenizer, [said], 40)
+    assert (ids.count(turn), ids.count(end)) == (1, 1)
 
 
 def test_no_end_token_is_an_error_that_names_the_model(

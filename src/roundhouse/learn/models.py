@@ -107,12 +107,23 @@ def load(folder: Path) -> Policy:
     """
     tokenizer = load_tokenizer(folder)
     model = load_weights(AutoModelForCausalLM, folder)
-    if prepare(tokenizer, str(folder)):
-        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    given = tokenizer.eos_token_id
+    prepare(tokenizer, str(folder))
+    if tokenizer.eos_token_id != given:
+        _end_with(model, int(tokenizer.eos_token_id))
     rows = int(getattr(model.get_input_embeddings(), "num_embeddings"))  # noqa: B009 - typed so
     if max(tokenizer.get_vocab().values()) >= rows:
         raise ModelError(f"{folder}: the tokenizer has more words than the model's {rows}")
     return Policy(model, tokenizer)
+
+
+def _end_with(model: PreTrainedModel, end: int) -> None:
+    """Tells whoever samples from the saved model by its own settings where its answers end."""
+    settings = model.generation_config
+    if settings is not None:
+        known = settings.eos_token_id
+        ends = known if isinstance(known, list) else [] if known is None else [known]
+        settings.eos_token_id = [end, *(one for one in ends if one != end)]
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -50,12 +50,14 @@ def encode_prompts(
 ) -> list[list[int]]:
     """Tokens of each prompt up to where the answer starts; one over `limit` loses its beginning.
 
-    A message is words: one that spells out a role's marker or `<eos>` cannot open a turn.
+    A message is words: one that spells out a role's marker or `<eos>` cannot open a turn, where
+    these are special tokens.
     """
+    markers = _markers(tokenizer)
     texts = [
         str(
             tokenizer.apply_chat_template(
-                [turn | {"content": _plain(tokenizer, turn["content"])} for turn in prompt],
+                [turn | {"content": _plain(turn["content"], markers)} for turn in prompt],
                 tokenize=False,
                 add_generation_prompt=True,
             )
@@ -88,7 +90,10 @@ def eos_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that fills a batch; never the end token."""
+    """The token that fills a batch: any but the end token will do where the tokenizer has none."""
+    end = eos_id(tokenizer)
+    if tokenizer.pad_token_id in (None, end):
+        return 0 if end else 1
     return int(tokenizer.pad_token_id)
 
 
@@ -134,9 +139,16 @@ def length_groups(
         yield batches[index]
 
 
-def _plain(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
-    """The content with a space inside every special token that it spells out."""
-    for marker in sorted(tokenizer.all_special_tokens, key=len, reverse=True):
+def _markers(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Every special token, the longest first: those with a name, and those that templates use."""
+    added = tokenizer.added_tokens_decoder.values()
+    special = {*tokenizer.all_special_tokens, *(one.content for one in added if one.special)}
+    return sorted(special, key=lambda marker: (-len(marker), marker))
+
+
+def _plain(content: str, markers: Sequence[str]) -> str:
+    """The content with a space inside every marker that it spells out."""
+    for marker in markers:
         content = content.replace(marker, f"{marker[:1]} {marker[1:]}")
     return content
 

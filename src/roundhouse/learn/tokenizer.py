@@ -51,11 +51,10 @@ def word_level(vocabulary: Iterable[str]) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def prepare(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
-    """Gives a tokenizer a chat template and a pad token that is not EOS, where it has none.
+def prepare(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Gives a tokenizer a chat template where it has none, and the end token of its template.
 
-    Returns:
-        How many tokens were added (0 or 1); the model's embedding must grow by as many.
+    Models that chat may end a turn with another token than a document: theirs ends an answer.
 
     Raises:
         ModelError: it has no end token, so no answer could ever end.
@@ -64,10 +63,20 @@ def prepare(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
         raise ModelError(f"{name}: the tokenizer has no end-of-sequence token; set eos_token in it")
     if tokenizer.chat_template is None:
         tokenizer.chat_template = PLAIN_TEMPLATE
-    taken = (None, tokenizer.eos_token_id)
-    if tokenizer.pad_token_id not in taken:
-        return 0
-    if tokenizer.unk_token_id not in taken:
-        tokenizer.pad_token = tokenizer.unk_token
-        return 0
-    return int(tokenizer.add_special_tokens({"pad_token": "<pad>"}))
+    end = _end_of_turn(tokenizer)
+    if end is not None:
+        tokenizer.eos_token = end
+
+
+def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The special token with which the chat template ends an answer; None where there is none."""
+    said = "roundhouse"
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
+    try:
+        shown = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except Exception:  # a template is a program, and one for single prompts may end in any way
+        return None
+    _, found, after = shown.rpartition(said)
+    added = tokenizer.added_tokens_decoder
+    ids = tokenizer(after, add_special_tokens=False)["input_ids"] if found else []
+    return next((added[one].content for one in ids if one in added and added[one].special), None)
