@@ -1,6 +1,7 @@
 """The pool by its anchors: products of pairs by loops, verdicts on simulated pools."""
 
 import math
+from collections.abc import Callable
 from itertools import permutations, product
 
 import numpy as np
@@ -123,3 +124,90 @@ def test_without_anchors_nobody_can_tell() -> None:
     assert single.cause == "cannot tell", "nothing says how hard the fresh items are"
     empty = table.tidy(pd.DataFrame({"item": [0], "rater": ["a"], "label": [0]})).iloc[:0]
     assert anchors.pool_change(empty, empty).cause == "cannot tell"
+
+
+def pool_votes(
+    anchor_votes: Callable[[int, int], dict[str, int]],
+    fresh_votes: Callable[[int, int], dict[str, int]],
+    anchor_items: int = 30,
+    fresh_items: int = 60,
+) -> anchors.PoolChange:
+    """The change between two rounds of a pool that votes so; both are called with a round, 1 or 2,
+    and an item's number, and give the labels by rater."""
+    rows = [
+        (f"{kind}{number}", rater, label, time, kind == "anchor")
+        for time in (1, 2)
+        for kind, votes, items in (
+            ("anchor", anchor_votes, anchor_items),
+            (f"fresh{time}-", fresh_votes, fresh_items),
+        )
+        for number in range(items)
+        for rater, label in votes(time, number).items()
+    ]
+    columns = ["item", "rater", "label", "round", "anchor"]
+    votes = table.tidy(pd.DataFrame(rows, columns=columns))
+    return anchors.pool_change(votes[votes["round"] == 2], votes[votes["round"] == 1])
+
+
+def some(generator: np.random.Generator, least: int, most: int) -> list[str]:
+    """Names of so many of twelve raters."""
+    size = generator.integers(least, most + 1)
+    return [f"r{rater}" for rater in generator.choice(12, size, replace=False)]
+
+
+def split_votes(yes: int, no: int) -> dict[str, int]:
+    return {f"r{rater}": int(rater >= yes) for rater in range(yes + no)}
+
+
+def unanimous_on_anchors(seed: int) -> anchors.PoolChange:
+    generator = np.random.default_rng(seed)
+    return pool_votes(
+        lambda _, number: dict.fromkeys(some(generator, 2, 12), number % 2),
+        lambda _, __: {who: int(generator.random() < 0.15) for who in some(generator, 3, 3)},
+    )
+
+
+def test_unanimous_anchors_say_nothing_of_a_change() -> None:
+    """There is nothing that could vary: what sums differ by is rounding."""
+    for seed in range(60):
+        one = unanimous_on_anchors(seed)
+        assert one.cause == "neither", seed
+        assert math.isnan(one.p) and math.isnan(one.p_shift)
+        assert one.harder.known and 0.001 < one.p_harder < 0.999
+
+
+@pytest.mark.parametrize("raters", [3, 4, 7])
+@pytest.mark.parametrize(("count", "fresh"), [(20, 20), (25, 100), (30, 47), (40, 100)])
+def test_where_all_are_of_one_mind_nothing_got_harder(raters: int, count: int, fresh: int) -> None:
+    """Raters meet on fresh items in groups of other sizes, so that sums are rounded otherwise."""
+    one = pool_votes(
+        lambda _, number: split_votes(raters, 0),
+        lambda time, number: split_votes(2 + (number + time) % (raters - 1), 0),
+        count,
+        fresh,
+    )
+    assert one.cause == "cannot tell" and math.isnan(one.p_harder)
+
+
+@pytest.mark.parametrize("by_chance", [1, 2])
+def test_agreement_at_chance_tells_nothing_of_harder_items(by_chance: int) -> None:
+    """All three voters agree on one item in four: the mean product is 0, but for rounding."""
+    for size in (60, 92, 100, 124, 200, 244):
+        one = pool_votes(
+            lambda _, number: split_votes(4, int(number % 3 == 0)),
+            lambda time, number: split_votes(
+                *((3, 0) if number % 4 == 0 or (time != by_chance and number % 3) else (2, 1))
+            ),
+            fresh_items=size,
+        )
+        assert not one.harder.known and one.cause == "cannot tell", size
+
+
+def test_agreement_that_is_hardly_above_chance_tells_nothing_of_harder_items() -> None:
+    splits = [(5, 2)] * 11 + [(4, 2)] * 2 + [(5, 3)] * 5 + [(2, 0), (1, 1)] * 30
+    one = pool_votes(
+        lambda _, number: split_votes(4, int(number % 3 == 0)),
+        lambda time, number: split_votes(*splits[number]) if time == 1 else split_votes(3, 0),
+        fresh_items=len(splits),
+    )
+    assert not one.harder.known and one.cause == "cannot tell"

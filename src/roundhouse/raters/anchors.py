@@ -36,6 +36,10 @@ Cause = Literal["raters changed", "items got harder", "neither", "cannot tell"]
 POOL_P, ITEMS_P = 0.0075, 0.01
 #: Anchors with two votes before and two now, or fresh items seen by two, that a figure needs.
 LEAST = 20
+#: Figures and errors below it are the rounding of sums that are 0, as of unanimous votes.
+ROUNDING = 1e-9
+#: The widest half of an interval of a logarithm that is one: `exp` of more overflows.
+_WIDEST = 700.0
 _COLUMNS = ("item", "rater", "label", "anchor", "gold")
 
 
@@ -85,7 +89,7 @@ def pool_change(now: pd.DataFrame, before: pd.DataFrame, confidence: float = 0.9
     share = float(size[0][both].sum() / (size[0] + size[1])[both].sum())
     noise = _sum((share, oo), (1 - 2 * share, on), (share - 1, nn))
     shift = _sum((0.5, oo), (0.5, nn), (-1.0, on))
-    p, p_shift = (_p(one, cells) for one in (noise, shift))
+    p, p_shift = (_p(one.value, _error(one, cells)) for one in (noise, shift))
     fall = _ratio(noise, oo)
     flipped = _flipped(fall, _error(fall, cells), share, confidence)
     fresh = ~cells.anchor & ~cells.gold
@@ -191,7 +195,7 @@ def _sum(*terms: tuple[float, _Moment]) -> _Moment:
 
 def _ratio(top: _Moment, bottom: _Moment) -> _Moment:
     """The ratio of two figures; NaN where the lower one is not positive."""
-    if bottom.value <= 0:
+    if bottom.value < ROUNDING:
         return _Moment(math.nan, top.item, top.cell)
     value = top.value / bottom.value
     moved = _sum((1 / bottom.value, top), (-value / bottom.value, bottom))
@@ -199,16 +203,22 @@ def _ratio(top: _Moment, bottom: _Moment) -> _Moment:
 
 
 def _error(one: _Moment, cells: _Cells) -> float:
-    """Standard error, clustered by item and rater."""
+    """Standard error, clustered by item and rater; 0 where nothing varies."""
     items = float((one.item**2).sum())
     raters = float((np.bincount(cells.rater, one.cell) ** 2).sum())
-    return math.sqrt(max(items, items + raters - float((one.cell**2).sum())))
+    error = math.sqrt(max(items, items + raters - float((one.cell**2).sum())))
+    return error if error > ROUNDING * max(1.0, abs(one.value)) else 0.0
 
 
-def _p(one: _Moment, cells: _Cells) -> float:
-    """One-sided p of a figure above 0."""
-    error = _error(one, cells)
-    return NormalDist().cdf(-one.value / error) if error > 0 else math.nan
+def _p(value: float, error: float) -> float:
+    """One-sided p of a figure above 0. Where nothing varies its sign is certain; 0 tells nothing.
+
+    >>> _p(2.0, 0.0), _p(1e-17, 0.0)
+    (0.0, nan)
+    """
+    if error > 0:
+        return NormalDist().cdf(-value / error)
+    return math.nan if abs(value) < ROUNDING else float(value < 0)
 
 
 def _flipped(fall: _Moment, error: float, share: float, confidence: float) -> Estimate:
@@ -253,12 +263,14 @@ def _harder(
     kept = _kept(fall.value, share)
     # How fast the fall grows as r sinks.
     bend = 2 * share - 1 + 2 * (1 - share) * kept
-    if min(before.value, now.value, kept, bend) <= 0:
+    if min(before.value, now.value, kept, bend) < ROUNDING:
         return UNKNOWN, math.nan
     value = now.value / before.value / kept**2
     slope = -1 / (kept * bend)
     moved = _sum((1 / now.value, now), (-1 / before.value, before), (-2 * slope, fall))
     error = _error(moved, cells)
-    factor = math.exp(reach(confidence) * error)
-    p = NormalDist().cdf(math.log(value) / error)
-    return Estimate(value, value / factor, value * factor), p
+    half = reach(confidence) * error
+    if half > _WIDEST:
+        return UNKNOWN, math.nan
+    factor = math.exp(half)
+    return Estimate(value, value / factor, value * factor), _p(-math.log(value), error)
