@@ -84,6 +84,20 @@ def test_a_new_guideline_explains_other_answers_but_no_carelessness(
     assert careless.state == "warn" and "together with guideline v3" in careless.message
 
 
+def test_a_new_guideline_explains_other_answers_on_which_all_agree(
+    rater_settings: RaterSettings,
+) -> None:
+    """Of votes that are unanimous before and now there is no p of noise."""
+    unanimous = SHIFT._replace(p=math.nan)
+    for alpha in (CALM, FALL):
+        guided = alarm.judge_pool(found(alpha, unanimous, "v3"), rater_settings, ())
+        assert (guided.state, guided.cause) == ("ok", "new guideline")
+        assert "the raters agree as before" in guided.notes[0]
+    alone = alarm.judge_pool(found(CALM, unanimous), rater_settings, ())
+    assert alone.state == "warn" and "p 0.0001" in alone.message
+    assert alone.figures["p"] is None
+
+
 def test_a_guideline_is_new_where_nearly_all_changed_to_it(rater_settings: RaterSettings) -> None:
     votes = draw(Pool(raters=8, votes=40), 2, 1).votes
     late = votes["round"] == 2

@@ -211,3 +211,27 @@ def test_agreement_that_is_hardly_above_chance_tells_nothing_of_harder_items() -
         fresh_items=len(splits),
     )
     assert not one.harder.known and one.cause == "cannot tell"
+
+
+@pytest.mark.parametrize("raters", [3, 4, 7])
+def test_raters_who_turn_every_vote_have_changed(raters: int) -> None:
+    """Nothing varies here either, but the figure is as large as can be: it needs no error."""
+    one = pool_votes(
+        lambda time, number: dict.fromkeys(split_votes(raters - number % 2, 0), int(time == 2)),
+        lambda _, number: split_votes(3, int(number % 5 == 0)),
+    )
+    assert (one.cause, one.p_shift) == ("raters changed", 0.0)
+
+
+@pytest.mark.parametrize("raters", [4, 5])
+def test_a_shift_is_seen_where_noise_cannot_be(raters: int) -> None:
+    """Everybody votes on each anchor in both rounds, and a third of them turn, for all alike."""
+    generator = np.random.default_rng(1)
+    one = pool_votes(
+        lambda time, number: dict.fromkeys(
+            split_votes(raters if time == 2 else 4, 0), int(time == 2 and number < 10)
+        ),
+        lambda _, __: {who: int(generator.random() < 0.2) for who in some(generator, 3, 3)},
+    )
+    assert math.isnan(one.p) == (raters == 4)
+    assert one.p_shift < 1e-3 and one.cause == "raters changed"

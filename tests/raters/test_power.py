@@ -38,6 +38,14 @@ def test_what_cannot_be_tested_has_no_power_rather_than_0() -> None:
     assert math.isfinite(power._pool(planning.lay_out(24 * 250, 24).pool(), 2, seed=3).found)
 
 
+def test_a_change_on_which_all_agree_is_found_by_anchors() -> None:
+    """Raters of one mind then and now have no p of noise, which is no lack of anchors."""
+    drawn = votes.draw(votes.Pool(raters=6, votes=40, bank=30), 2, 1)
+    turned = drawn.votes.assign(label=(drawn.votes["round"] == 2).astype(int))
+    assert power._by_anchors(drawn._replace(votes=turned)) is True
+    assert power._by_anchors(drawn._replace(votes=drawn.votes.assign(label=0))) is False
+
+
 def test_an_error_is_never_0() -> None:
     count = power._Count().plus([True, True, True, None])
     assert count.share == 0.75

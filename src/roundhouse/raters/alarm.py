@@ -118,7 +118,8 @@ def judge_pool(found: Compared, settings: RaterSettings, accepted: Sequence[str]
     alpha, pool = found.alpha, found.pool
     fell = alpha.known and -alpha.value >= settings.alarm_drop and alpha.high < 0
     moved = bool(found.guideline) and pool.cause == "raters changed"
-    guided = moved and (pool.p >= POOL_P or not fell)
+    # A p of noise that is NaN shows no noise.
+    guided = moved and not (pool.p < POOL_P and fell)
     cause: Cause = "new guideline" if guided else pool.cause
     figures = {
         **_named("alpha_change", alpha), **_named("flipped", pool.flipped),

@@ -99,7 +99,8 @@ def pool_change(now: pd.DataFrame, before: pd.DataFrame, confidence: float = 0.9
 
 
 def _cause(p: float, p_shift: float, p_harder: float) -> Cause:
-    if min(p, p_shift) < POOL_P:
+    # Not by `min`: where one of them is NaN the other still counts.
+    if p < POOL_P or p_shift < POOL_P:
         return "raters changed"
     if p_harder < ITEMS_P:
         return "items got harder"

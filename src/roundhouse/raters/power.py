@@ -159,7 +159,7 @@ def _pool(pool: Pool, replicates: int, seed: int) -> Power:
 
 def _by_anchors(drawn: Votes) -> bool | None:
     one = anchors.pool_change(*_split(drawn))
-    return one.cause == "raters changed" if math.isfinite(one.p) else None
+    return one.cause == "raters changed" if one.anchors >= anchors.LEAST else None
 
 
 def _spam(pool: Pool, kind: Kind, words: str, replicates: int, seed: int) -> Power:
