@@ -16,6 +16,12 @@ def test_at_most_equals_scipy(right: int, trials: int, share: float) -> None:
     assert binomial.at_most(right, trials, share) == pytest.approx(expected, abs=1e-9)
 
 
+def test_at_most_equals_known_figures() -> None:
+    assert binomial.at_most(0, 3, 0.5) == pytest.approx(0.125)
+    assert binomial.at_most(3, 3, 0.2) == pytest.approx(1.0)
+    assert binomial.at_most(400, 1000, 0.5) == pytest.approx(1.364e-10, rel=1e-3)
+
+
 def test_thousands_of_trials_overflow_nothing() -> None:
     assert binomial.at_most(900, 4000, 0.25) == pytest.approx(
         stats.binom.cdf(900, 4000, 0.25), rel=1e-8

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from roundhouse.raters import agreement, change
 from tests.raters.conftest import Simulate
@@ -91,10 +92,17 @@ def test_gold_test_accuses_the_rater_who_misses_check_items(simulate: Simulate) 
     assert change.gold_tests(votes.assign(gold=-1)) == {}
 
 
-def test_binomial_tail_is_exact() -> None:
-    assert change.binomial_tail(0, 3, 0.5) == pytest.approx(0.125)
-    assert change.binomial_tail(3, 3, 0.2) == pytest.approx(1.0)
-    assert change.binomial_tail(400, 1000, 0.5) == pytest.approx(1.364e-10, rel=1e-3)
+def test_a_set_of_labels_of_which_every_row_has_a_right_answer_is_tested() -> None:
+    """A model that rates gives thousands of such votes in a round."""
+    item = np.arange(5000)
+    rows = [
+        pd.DataFrame({"item": item, "rater": rater, "label": (item % slips == 0).astype(int)})
+        for rater, slips in (("ai", 8), ("a", 10), ("b", 10))
+    ]
+    found = change.gold_tests(pd.concat(rows, ignore_index=True).assign(gold=0))
+    assert (found["ai"].right, found["ai"].votes) == (4375, 5000)
+    assert found["ai"].p == pytest.approx(stats.binom.cdf(4375, 5000, 9001 / 10002), rel=1e-6)
+    assert found["a"].p > 0.5
 
 
 def test_benjamini_hochberg_steps_up() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from roundhouse.raters import agreement
 from roundhouse.raters.agreement import CountRows, Estimate
+from roundhouse.raters.binomial import at_most
 from roundhouse.raters.table import TIE, latest
 
 
@@ -115,20 +116,10 @@ def gold_tests(votes: pd.DataFrame) -> dict[str, GoldTest]:
     rest = (hits.sum() - hits + 1) / (size.sum() - size + 2)
     return {
         str(name): GoldTest(
-            int(hits[k]), int(size[k]), binomial_tail(int(hits[k]), int(size[k]), float(rest[k]))
+            int(hits[k]), int(size[k]), at_most(int(hits[k]), int(size[k]), float(rest[k]))
         )
         for k, name in enumerate(names)
     }
-
-
-def binomial_tail(right: int, size: int, share: float) -> float:
-    """P(X <= right) for a binomial X of `size` trials.
-
-    >>> round(binomial_tail(1, 3, 0.5), 3)
-    0.5
-    """
-    terms = (math.comb(size, k) * share**k * (1 - share) ** (size - k) for k in range(right + 1))
-    return min(1.0, math.fsum(terms))
 
 
 def benjamini_hochberg(p: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
