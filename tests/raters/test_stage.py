@@ -62,6 +62,27 @@ def run(
     return figures
 
 
+def test_ratings_that_a_later_comparison_replaced_are_repeated(
+    data: Path, rater_settings: RaterSettings, split: SplitSettings
+) -> None:
+    rows = list(jsonl.read(data / "data/0001.jsonl"))
+    rated = [row for row in rows if row["kind"] == "rating"]
+    later = [
+        {**row, "id": f"later-{row['id']}", "kind": "comparison", "choice": 1,
+         "responses": ["good", "poor"]}
+        for row in rated if row["response"] == "poor"
+    ]  # fmt: skip
+    jsonl.write(data / "data/0003.jsonl", later)
+    run(data, rater_settings, split)
+    unused = {line["id"]: line["reason"] for line in jsonl.read(data / "out/unused.jsonl")}
+    paired = [unused[row["id"]] for row in rated if row["rater"] == "r3"]
+    assert set(paired) <= {"repeated", "panel"} and "repeated" in paired
+    assert {unused[row["id"]] for row in rated if row["rater"] == "r4"} <= {"unpaired", "panel"}
+    newest = [line for line in jsonl.read(data / "out/pairs.jsonl") if line["partition"] == 3]
+    assert newest and all(line["since"] == 1 for line in newest)
+    assert {row for line in newest for row in line["rows"]} <= {row["id"] for row in later}
+
+
 def test_every_row_is_used_unused_or_excluded(
     data: Path, rater_settings: RaterSettings, split: SplitSettings
 ) -> None:

@@ -144,6 +144,69 @@ def test_the_last_vote_of_a_rater_on_an_item_stands(compare: Compare, split: Spl
     assert votes["row"].tolist() == [rows[1]["id"], rows[2]["id"]]
 
 
+def scored(name: str, answer: str, score: int, **fields: object) -> feedback.Row:
+    fixed = {"kind": "rating", "prompt": "What is a lease?", "scale": [1, 5]}
+    return {**ROW, **fixed, "id": name, "response": answer, "score": score, **fields}
+
+
+def kept(rows: list[feedback.Row], split: SplitSettings) -> dict[str, str]:
+    """The row that stands of each rater, of rows that all are about one item; it is the same
+    whether the rows came in one round or each in its own."""
+    found = []
+    for parts in ({1: rows}, {number: [row] for number, row in enumerate(rows, 1)}):
+        votes = table.latest(table.build(table.judgements(parts, split)).votes)
+        found.append(dict(zip(votes["rater"], votes["row"], strict=True)))
+    assert found[0] == found[1]
+    return found[0]
+
+
+def test_the_later_of_a_comparison_and_ratings_of_the_same_answers_stands(
+    compare: Compare, split: SplitSettings
+) -> None:
+    """Ratings are two rows: their vote came with the second."""
+    one, two = scored("f1", "A contract.", 5), scored("f2", "A tree.", 1)
+    against, other = compare("r1", 1), compare("r2", 0)
+    for rows, stands in (
+        ([other, one, two, against], against["id"]),
+        ([one, two, against, other], against["id"]),
+        ([one, against, two, other], "f1\0f2"),
+        ([against, one, other, two], "f1\0f2"),
+    ):
+        assert kept(rows, split) == {"r1": stands, "r2": other["id"]}
+
+
+def test_a_flag_does_not_beat_a_later_comparison(compare: Compare, split: SplitSettings) -> None:
+    lease = {**ROW, "prompt": "What is a lease?"}
+    flag = {**lease, "id": "f", "kind": "flag", "response": "A tree.", "reason": "off"}
+    shown = {**lease, "id": "d", "kind": "demonstration", "response": "A contract."}
+    against = compare("r1", 1)
+    assert kept([shown, flag, against], split) == {"r1": against["id"]}
+    assert kept([shown, against, flag], split) == {"r1": "f"}
+
+
+def test_votes_that_nobody_repeats_keep_their_places(
+    compare: Compare, split: SplitSettings
+) -> None:
+    """Comparisons and corrections as they came, ratings by who rated, flags at the end."""
+    rows = [
+        {**ROW, "id": "f", "kind": "flag", "prompt": "Why?", "response": "bad", "reason": "off"},
+        scored("f1", "A contract.", 5, prompt="Where?"),
+        scored("f3", "good", 1, rater="r2"),
+        compare("r1", 0, prompt="When?"),
+        scored("f4", "better", 4, rater="r2"),
+        scored("f2", "A tree.", 1, prompt="Where?"),
+        {**ROW, "id": "c", "kind": "correction", "response": "bad", "correction": "mended"},
+        {**ROW, "id": "d", "kind": "correction", "response": "worse", "correction": "better"},
+        compare("r1", 1),
+        scored("f5", "A contract.", 5, rater="r1"),
+        scored("f6", "A tree.", 5, rater="r1"),
+    ]
+    votes = table.build(table.judgements({1: rows}, split)).votes
+    assert votes["row"].tolist() == [
+        rows[3]["id"], "c", "d", rows[8]["id"], "f1\0f2", "f4\0f3", "f",
+    ]  # fmt: skip
+
+
 def test_a_table_made_by_hand_is_checked_and_filled() -> None:
     full = table.tidy(pd.DataFrame({"item": ["x", "x"], "rater": ["a", "b"], "label": [0, 1]}))
     assert list(full.columns) == list(table.COLUMNS)

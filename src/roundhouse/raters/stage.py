@@ -168,24 +168,28 @@ def _unused(
     used = {row for line in lines for row in line["rows"]}
     by_name = {one.rater: one for one in verdicts}
     spoken = aggregate.may_speak(ratings, split)
-    barred = {row for ids in ratings.votes["row"][~spoken] for row in ids.split("\0")}
+    barred, voted = (
+        {row for ids in rows for row in ids.split("\0")}
+        for rows in (ratings.votes["row"][~spoken], ratings.votes["row"])
+    )
     return [
         {
             "id": judgement.row["id"],
             "partition": judgement.partition,
-            "reason": _reason(judgement, by_name[judgement.row["rater"]], barred),
+            "reason": _reason(judgement, by_name[judgement.row["rater"]], barred, voted),
         }
         for judgement in found
         if judgement.row["id"] not in used
     ]
 
 
-def _reason(judgement: Judgement, verdict: RaterVerdict, barred: set[str]) -> str:
+def _reason(judgement: Judgement, verdict: RaterVerdict, barred: set[str], voted: set[str]) -> str:
     if not verdict.at(judgement.partition).factor:
         return "suspended"
     if judgement.row["id"] in barred:
         return "panel"
-    return "unpaired" if judgement.row["kind"] == "rating" else "repeated"
+    rated = judgement.row["kind"] == "rating"
+    return "unpaired" if rated and judgement.row["id"] not in voted else "repeated"
 
 
 def _named(name: str, estimate: Estimate) -> dict[str, float]:

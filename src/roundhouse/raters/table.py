@@ -233,7 +233,12 @@ def squeeze(text: str) -> str:
 
 
 def build(found: Iterable[Judgement]) -> Ratings:
-    """The tidy table of all votes in these judgements."""
+    """The tidy table of all votes in these judgements, which are in ledger order.
+
+    Votes of one rater on one item stand in that order too, so that the last row is the last vote;
+    else ratings stand after comparisons and corrections, and flags at the end.
+    """
+    found = list(found)
     door = _Door()
     scores: dict[tuple[str, ...], list[Judgement]] = defaultdict(list)
     better: dict[tuple[str, str], str] = {}
@@ -258,7 +263,8 @@ def build(found: Iterable[Judgement]) -> Ratings:
         answer = better.get((judgement.side, judgement.text_key))
         if answer is not None and squeeze(answer) != squeeze(judgement.row["response"]):
             door.vote(judgement, answer, judgement.row["response"], FIRST)
-    return Ratings(_frame(door.votes), door.items)
+    places = {judgement.row["id"]: place for place, judgement in enumerate(found)}
+    return Ratings(_in_order(_frame(door.votes), places), door.items)
 
 
 class _Door:
@@ -357,6 +363,21 @@ def _frame(votes: dict[str, list[Any]]) -> pd.DataFrame:
     whole = dict.fromkeys(("item", "label", "round", "gold", "position", "longer"), np.int64)
     real = dict.fromkeys(("at", "seconds", "strength"), np.float64)
     return frame.astype({**whole, **real, "anchor": bool})
+
+
+def _in_order(votes: pd.DataFrame, places: Mapping[str, int]) -> pd.DataFrame:
+    """The votes of one rater on one item in the order of their rows' places, in the lines that
+    they have together; every other vote keeps its line."""
+    again = np.flatnonzero(votes.duplicated(["item", "rater"], keep=False))
+    repeated = votes.iloc[again]
+    group = repeated.groupby(["item", "rater"], sort=False).ngroup().to_numpy()
+    # Two scores make one vote, which came with the second.
+    place = np.array(
+        [max(places[name] for name in ids.split("\0")) for ids in repeated["row"]], np.int64
+    )
+    order = np.arange(len(votes))
+    order[again[np.argsort(group, kind="stable")]] = again[np.lexsort((place, group))]
+    return votes.iloc[order].reset_index(drop=True)
 
 
 def _coin(text_key: str, answer: str) -> bytes:
