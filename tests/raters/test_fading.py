@@ -1,5 +1,8 @@
 """Old feedback fades where it does harm, and only there."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -67,6 +70,40 @@ def test_pairs_of_one_prompt_hang_together() -> None:
     few = np.where(partition == 2, again % (fading.LEAST - 1), again)
     (found,) = fading.usefulness(x, p, np.ones(len(p)), partition, np.full(len(p), 3), few)
     assert not found.gain.known
+
+
+def lines(rounds: Mapping[int, int], shared: int) -> list[dict[str, Any]]:
+    """Pairs of pairs.jsonl: so many of each round, three votes on each of the round `shared`."""
+    numbers = [number for number, size in rounds.items() for _ in range(size)]
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"q{k}"}], "a": f"good {k % 7}",
+            "b": f"bad {k % 5}", "p": 1.0, "weight": 1.0, "side": "train", "partition": number,
+            "votes": 3 if number == shared else 1,
+        }
+        for k, number in enumerate(numbers)
+    ]  # fmt: skip
+
+
+def test_a_sample_without_the_newest_round_takes_no_older_one_for_it() -> None:
+    rounds = {1: 1, 2: fading.MOST + 4000, 3: 900, 4: 1}
+    pairs, none = lines(rounds, shared=3), np.zeros(sum(rounds.values()), bool)
+    lost = next(seed for seed in range(99) if len(none) - 1 not in fading._looked_at(none, seed))
+    uses = fading.of_pairs(pairs, lost, draws=20)
+    assert [(one.round, one.pairs) for one in uses] == [(k, rounds[k]) for k in (1, 2, 3)]
+    assert not any(one.likelihood.known or one.gain.known for one in uses)
+    assert {one.factor for one in uses} == {1.0}
+
+
+def test_of_a_round_that_a_sample_lacks_nothing_is_said() -> None:
+    x, p, partition = world(0.8, 400)
+    votes, prompt, rounds = np.full(len(p), 3), np.arange(len(p)), np.array([0, 1, 2])
+    weight = np.ones(len(p))
+    none, found = fading.usefulness(x, p, weight, partition, votes, prompt, rounds=rounds)
+    assert (none.round, none.pairs, none.factor) == (0, 0, 1.0)
+    assert not none.gain.known and not none.likelihood.known
+    (alone,) = fading.usefulness(x, p, weight, partition, votes, prompt)
+    assert found == alone
 
 
 def test_what_is_written_does_not_hang_on_the_order_of_sums() -> None:

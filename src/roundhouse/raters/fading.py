@@ -85,7 +85,7 @@ def of_pairs(lines: Sequence[Mapping[str, Any]], seed: int, draws: int = 1000) -
     weight = np.array([train[k]["weight"] for k in shown], dtype=np.float64)
     found = usefulness(
         opinion.features(items), p[shown], weight, partition[shown], votes[shown],
-        opinion.prompts(items), draws, seed=seed, most=MOST_ROUNDS,
+        opinion.prompts(items), draws, seed=seed, most=MOST_ROUNDS, rounds=np.unique(partition),
     )  # fmt: skip
     size = dict(zip(*np.unique(partition, return_counts=True), strict=True))
     return [use._replace(pairs=int(size[use.round])) for use in found]
@@ -114,6 +114,7 @@ def usefulness(
     confidence: float = 0.95,
     seed: int = 0,
     most: int | None = None,
+    rounds: Ints | None = None,
 ) -> list[Use]:
     """The use of each round before the newest.
 
@@ -126,18 +127,22 @@ def usefulness(
         prompt: [pairs] number of each one's prompt (`opinion.prompts`).
         draws, confidence, seed: of the bootstrap over the prompts of the newest items.
         most: earlier rounds that are tried, the newest ones; the others keep their weight.
+        rounds: all that there are, in order, where the pairs are a sample: of one that it lacks
+            nothing is said, and no older one is taken for the newest. By default the pairs' own.
     """
-    newest = partition.max()
+    every_round = np.unique(partition) if rounds is None else rounds
+    newest = every_round[-1]
     asked = np.flatnonzero((partition == newest) & (votes > 1) & (p != 0.5))
     drawn_by, fold = np.unique(prompt[asked], return_inverse=True)[1], prompt % opinion.FOLDS
     enough = len(np.unique(drawn_by)) >= LEAST
     every = _scores(features, p, weight, fold, asked) if enough else np.zeros(0)
-    earlier, uses = np.unique(partition[partition < newest]), []
+    earlier, uses = every_round[:-1], []
     tried = earlier if most is None else earlier[-most:]
     for number in earlier:
         gain = likelihood = UNKNOWN
-        if enough and number in tried:
-            left = np.where(partition == number, 0.0, weight)
+        here = partition == number
+        if enough and here.any() and number in tried:
+            left = np.where(here, 0.0, weight)
             without = _scores(features, p, left, fold, asked)
             gain, likelihood = (
                 _mean(
@@ -150,7 +155,7 @@ def usefulness(
                 for good in (_right, _likelihood)
             )
         harmful = likelihood.known and likelihood.high < 0
-        size, factor = int((partition == number).sum()), FADED if harmful else 1.0
+        size, factor = int(here.sum()), FADED if harmful else 1.0
         uses.append(Use(int(number), size, gain, likelihood, factor))
     return uses
 
