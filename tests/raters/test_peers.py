@@ -106,7 +106,7 @@ def test_excess_flips_are_the_share_that_was_turned() -> None:
     agree = (rng.random(size) < expected) ^ turned
     one = peers.Evidence(
         np.arange(size), ["a", "b"], rater, np.zeros(size, np.int64), np.zeros(size, bool), agree,
-        expected,
+        expected, np.ones(size),
     )  # fmt: skip
     flips = peers.excess_flips(one)
     assert flips.share == pytest.approx([0.0, 0.25], abs=0.015)
@@ -147,7 +147,8 @@ def test_the_variance_is_that_of_a_rater_at_the_level() -> None:
     agree = (rng.random((size, len(expected))) < chance).ravel()
     each, none = np.tile(expected, size), np.zeros(len(rater), np.int64)
     names = [str(number) for number in range(size)]
-    one = peers.Evidence(none, names, rater, none, none.astype(bool), agree, each)
+    whole = np.ones(len(rater))
+    one = peers.Evidence(none, names, rater, none, none.astype(bool), agree, each, whole)
     found = peers.excess_flips(one, level=np.full(size, level))
     assert found.share.mean() == pytest.approx(level, abs=0.01)
     assert found.variance[0] == pytest.approx(found.share.var(), rel=0.1)

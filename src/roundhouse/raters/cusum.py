@@ -98,6 +98,8 @@ def paths(
 def gains(found: Evidence, fresh: NDArray[np.bool_]) -> Floats:
     """[fresh votes] log-likelihood ratios; `fresh` [votes] is True for those that are not record.
 
+    The pairs of a ranking count for as many votes as they are worth.
+
     >>> round(float(np.log(0.6 / 0.7) + np.log(0.4 / 0.3)), 3)  # one agrees, one does not
     0.134
     """
@@ -111,7 +113,8 @@ def gains(found: Evidence, fresh: NDArray[np.bool_]) -> Floats:
     lowered = np.where(one.gold, worse[one.rater], record[one.rater] * slope)
     expected = np.clip(one.expected - lowered, LEAST, MOST)
     turned = expected - DESIGN * (2 * expected - 1)
-    return np.where(one.agree, np.log(turned / expected), np.log((1 - turned) / (1 - expected)))
+    ratio = np.where(one.agree, np.log(turned / expected), np.log((1 - turned) / (1 - expected)))
+    return one.share * ratio
 
 
 def follow(row: Ints, gain: Floats, threshold: float, start: float = 0.0) -> Path:

@@ -63,10 +63,11 @@ ALARM_P = 0.015
 class Drift(NamedTuple):
     """One rater, this round against before.
 
-    peers: votes now that peers tell something of; gold: easy check items now, missed: those of them
-    answered wrongly (ties count as neither); p_peers, p_gold: each test alone, one-sided, small for
-    a fall, NaN where it cannot be made; p: both together; q: p adjusted for all raters (Benjamini
-    and Hochberg); flipped: the share of votes turned since before, with its interval, from 0 to 1.
+    peers: votes now that peers tell something of, the pairs of a ranking of n answers counted as
+    n - 1; gold: easy check items now, missed: those of them answered wrongly (ties count as
+    neither); p_peers, p_gold: each test alone, one-sided, small for a fall, NaN where it cannot be
+    made; p: both together; q: p adjusted for all raters (Benjamini and Hochberg); flipped: the
+    share of votes turned since before, with its interval, from 0 to 1.
     """
 
     peers: int
@@ -111,7 +112,7 @@ def drifts(
     alone, checked = upper(peers.z), _tail(gold)
     return {
         found.raters[k]: Drift(
-            int(peers.votes[k]), int(gold.votes[k]), int(gold.missed[k]), float(alone[k]),
+            round(peers.votes[k]), int(gold.votes[k]), int(gold.missed[k]), float(alone[k]),
             float(checked[k]), float(joint[k]), float(adjusted[k]), flipped[k],
         )
         for k in told
@@ -136,7 +137,7 @@ class _Peers(NamedTuple):
     """[raters] votes now, excess flips beyond the expected, their standard error, and both as z
     (NaN and infinity where the test cannot be made)."""
 
-    votes: Ints
+    votes: Floats
     excess: Floats
     error: Floats
     z: Floats
@@ -155,12 +156,12 @@ class _Gold(NamedTuple):
 def records(before: Evidence) -> Flips:
     """[raters] excess flips in the past, about the median rater and shrunk towards it, with the
     variance that is left; 0 and the variance between raters where there is no past."""
-    votes = np.bincount(before.rater, minlength=len(before.raters))
+    votes = before.votes
     first = _shrunk(excess_flips(before, DESIGN), votes)
     return _shrunk(excess_flips(before, DESIGN, first.share), votes)
 
 
-def _shrunk(old: Flips, votes: Ints) -> Flips:
+def _shrunk(old: Flips, votes: Floats) -> Flips:
     known = np.isfinite(old.share)
     share, left = np.zeros(len(known)), np.full(len(known), SPREAD**2)
     if known.any():
@@ -182,8 +183,7 @@ def _between(distance: Floats, noise: Floats) -> float:
 
 
 def _peers(now: Evidence, before: Evidence, least: int) -> _Peers:
-    size = np.bincount(now.rater, minlength=len(now.raters))
-    old_size = np.bincount(before.rater, minlength=len(now.raters))
+    size, old_size = now.votes, before.votes
     past = records(before)
     fresh = excess_flips(now, DESIGN, past.share)
     known = (size >= least) & (old_size >= least) & np.isfinite(fresh.share)

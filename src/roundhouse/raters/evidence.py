@@ -25,7 +25,7 @@ from roundhouse.raters.change import GoldTest, gold_tests
 from roundhouse.raters.cusum import THRESHOLD, Path
 from roundhouse.raters.drift import ALARM_P, Drift
 from roundhouse.raters.spam import CHECK_P, Finding
-from roundhouse.raters.table import moment
+from roundhouse.raters.table import moment, shares
 
 Floats = NDArray[np.float64]
 
@@ -159,7 +159,9 @@ class _Tests:
         self.sums: dict[str, Path] = cusum.paths(now, before, start=start) if len(before) else {}
         known = set(before["rater"])
         self.sums = {rater: one for rater, one in self.sums.items() if rater in known}
-        self.size = {str(k): int(n) for k, n in now["rater"].value_counts().sort_index().items()}
+        # Rounded: thirds and sevenths do not sum to whole numbers.
+        size = now.assign(share=shares(now)).groupby("rater")["share"].sum().round(6)
+        self.size = {str(k): float(n) for k, n in size.items()}
         self.changes: dict[str, Drift] = drift.drifts(now, before, least) if len(before) else {}
         self.signs: dict[str, Finding] = {one.rater: one for one in spam.findings(now)}
         self.gold: dict[str, GoldTest] = gold_tests(now)

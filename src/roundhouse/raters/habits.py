@@ -2,7 +2,8 @@
 
 A habit is no fault. Each is a figure, the pool's figure, and the chance that a rater like the
 others shows as much; what follows is decided elsewhere (`spam`). Where the table lacks the column,
-or fewer than three raters can be compared, a habit is `UNKNOWN`.
+or fewer than three raters can be compared, a habit is `UNKNOWN`. A ranking of n answers, which
+gives n (n - 1) / 2 votes that share answers, counts as the n - 1 that are independent.
 
 Sources: Wald and Wolfowitz (1940), On a test whether two samples are from the same population;
 Schilling (1990), The longest run of heads; Singhal et al. (2023), A long way to go: investigating
@@ -17,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse.raters import pool
-from roundhouse.raters.table import FIRST, SECOND, TIE
+from roundhouse.raters.table import FIRST, SECOND, TIE, shares, worth_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,7 +38,8 @@ class Habit(NamedTuple):
     """One habit of one rater; NaN where the data cannot tell.
 
     figure: of the rater; pool: what is usual among the others; votes: (or pairs of votes) behind
-    it; p: the chance that a rater like the others is as far from them.
+    it, those of a ranking counted as above; p: the chance that a rater like the others is as far
+    from them.
     """
 
     figure: float
@@ -87,8 +89,9 @@ def habits(votes: pd.DataFrame) -> dict[str, Habits]:
     """Every rater's habits from a tidy table, by name in sorted order.
 
     Uses item, rater and label, and where they are there position, longer, seconds and at (the order
-    of the votes; without it the order of the rows). A run is a run of sides (shown first or second)
-    where positions are known, else of labels.
+    of the votes; without it the order of the rows), and share. A run is a run of sides (shown first
+    or second) where positions are known, else of labels. Rankings have no runs: neighbouring pairs
+    share an answer, and with it the side that it stands on.
     """
     rater, names = pd.factorize(votes["rater"], sort=True)
     if "at" in votes:
@@ -175,13 +178,15 @@ def _few_runs_normal(runs: int, one: int, other: int) -> float:
 def _position(votes: pd.DataFrame, rater: Ints, raters: int) -> list[Habit]:
     side = _sides(votes)
     told = side >= 0
-    return _share_habits(side[told] == 0, rater[told], raters, "either")
+    return _share_habits(side[told] == 0, rater[told], shares(votes)[told], raters, "either")
 
 
 def _ties(votes: pd.DataFrame, rater: Ints, raters: int) -> list[Habit]:
     tie = votes["label"].to_numpy(np.int64) == TIE
     # A pool that never gave a tie may not have been offered one.
-    return _share_habits(tie, rater, raters, "high") if tie.any() else [UNKNOWN] * raters
+    if not tie.any():
+        return [UNKNOWN] * raters
+    return _share_habits(tie, rater, shares(votes), raters, "high")
 
 
 def _longer(votes: pd.DataFrame, rater: Ints, raters: int) -> list[Habit]:
@@ -189,15 +194,15 @@ def _longer(votes: pd.DataFrame, rater: Ints, raters: int) -> list[Habit]:
         return [UNKNOWN] * raters
     longer, label = votes["longer"].to_numpy(np.int64), votes["label"].to_numpy(np.int64)
     told = (longer >= 0) & (label <= SECOND)
-    chose, who = (label == longer)[told].astype(np.float64), rater[told]
+    chose, who, share = (label == longer)[told].astype(np.float64), rater[told], shares(votes)[told]
     expected = _peers_expected(pd.factorize(votes["item"].to_numpy()[told])[0], who, chose, raters)
-    size = np.bincount(who, minlength=raters)
+    size = worth_of(who, share, raters)
     some = np.where(size, size, np.nan)
-    noise = np.bincount(who, expected * (1 - expected), minlength=raters)
-    mean = np.bincount(who, expected, minlength=raters) / some
-    figure = np.bincount(who, chose, minlength=raters) / some
+    noise = np.bincount(who, share * (expected * (1 - expected)), minlength=raters)
+    mean = np.bincount(who, share * expected, minlength=raters) / some
+    figure = np.bincount(who, share * chose, minlength=raters) / some
     p = pool.standing(figure - mean, np.sqrt(noise) / some).either
-    return _habits(figure, mean, size, p)
+    return _habits(figure, mean, _whole(size), p)
 
 
 def _peers_expected(item: Ints, rater: Ints, chose: Floats, raters: int) -> Floats:
@@ -223,8 +228,8 @@ def _times(votes: pd.DataFrame, rater: Ints, raters: int) -> tuple[list[Habit], 
     told = np.isfinite(seconds) & (seconds > 0)
     if not told.any():
         return [UNKNOWN] * raters, [UNKNOWN] * raters
-    log, who = np.log(seconds[told]), rater[told]
-    size = np.bincount(who, minlength=raters)
+    log, who, share = np.log(seconds[told]), rater[told], shares(votes)[told]
+    size = worth_of(who, share, raters)
     middle = _medians(log, who, raters)
     scale = np.maximum(_MAD * _medians(np.abs(log - middle[who]), who, raters), 1e-3)
     # Standard error of a median of normal values: sqrt(pi / 2) times that of the mean.
@@ -232,17 +237,18 @@ def _times(votes: pd.DataFrame, rater: Ints, raters: int) -> tuple[list[Habit], 
         size >= _FEWEST_TIMED, math.sqrt(math.pi / 2) * scale / np.sqrt(np.maximum(size, 1)), np.nan
     )
     place = pool.standing(middle, error)
-    pace = _habits(np.exp(middle), np.full(raters, math.exp(place.usual)), size, place.low)
+    usual = np.full(raters, math.exp(place.usual))
+    pace = _habits(np.exp(middle), usual, _whole(size), place.low)
     enough = size[who] >= _FEWEST_TIMED
     below = (log < middle[who] - _HASTY * scale[who])[enough]
-    return pace, _share_habits(below, who[enough], raters, "high")
+    return pace, _share_habits(below, who[enough], share[enough], raters, "high")
 
 
 def _straight(votes: pd.DataFrame, rater: Ints, raters: int) -> tuple[list[Habit], list[Habit]]:
     side = _sides(votes)
     if (side < 0).all():
         label = votes["label"].to_numpy(np.int64)
-        side = np.where(label <= SECOND, label, -1)
+        side = np.where((label <= SECOND) & (shares(votes) == 1.0), label, -1)
     parts = [side[(rater == k) & (side >= 0)] for k in range(raters)]
     some = [float((part == 0).mean()) for part in parts if len(part)]
     usual = float(np.clip(np.median(some), 0.05, 0.95)) if len(some) >= pool.FEWEST else math.nan
@@ -271,9 +277,11 @@ def _contradiction(votes: pd.DataFrame, rater: Ints, raters: int) -> list[Habit]
     item = pd.factorize(votes["item"])[0]
     order = np.lexsort((np.arange(len(item)), item, rater))
     who, what = rater[order], item[order]
-    label = votes["label"].to_numpy(np.int64)[order]
+    label, share = votes["label"].to_numpy(np.int64)[order], shares(votes)[order]
     again = (who[1:] == who[:-1]) & (what[1:] == what[:-1])
-    return _share_habits((label[1:] != label[:-1])[again], who[1:][again], raters, "high")
+    # One answer scored anew may turn all pairs that it is in.
+    share = np.minimum(share[1:], share[:-1])[again]
+    return _share_habits((label[1:] != label[:-1])[again], who[1:][again], share, raters, "high")
 
 
 def _sides(votes: pd.DataFrame) -> Ints:
@@ -285,9 +293,12 @@ def _sides(votes: pd.DataFrame) -> Ints:
     return np.asarray(np.where(told, (label != position).astype(np.int64), -1), np.int64)
 
 
-def _share_habits(hit: NDArray[np.bool_], rater: Ints, raters: int, side: str) -> list[Habit]:
-    size = np.bincount(rater, minlength=raters).astype(np.int64)
-    hits = np.bincount(rater[hit], minlength=raters).astype(np.int64)
+def _share_habits(
+    hit: NDArray[np.bool_], rater: Ints, share: Floats, raters: int, side: str
+) -> list[Habit]:
+    """Of the rows [votes] those that hit, each counted as its share of a vote."""
+    size = _whole(worth_of(rater, share, raters))
+    hits = _whole(worth_of(rater[hit], share[hit], raters))
     tests = pool.share_tests(hits, size)
     p = tests.either if side == "either" else tests.high
     return _habits(hits / np.where(size, size, np.nan), tests.usual, size, p)
@@ -300,6 +311,11 @@ def _habits(figure: Floats, usual: Floats, size: Ints, p: Floats) -> list[Habit]
         else UNKNOWN
         for k in range(len(size))
     ]
+
+
+def _whole(size: Floats) -> Ints:
+    """The nearest whole numbers: the tests of shares count votes."""
+    return np.rint(size).astype(np.int64)
 
 
 def _medians(value: Floats, code: Ints, size: int) -> Floats:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from roundhouse.errors import DataError
-from roundhouse.raters.table import TIE, needs
+from roundhouse.raters.table import TIE, needs, shares, worth_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,7 +43,8 @@ class Evidence(NamedTuple):
     row: [votes] positions in that table; raters: names, sorted; rater: [votes] index of the name;
     period: [votes] number of the round, from 0; gold: [votes] True on a check item; agree: [votes]
     True where the vote is the likelier (on check items: the right) label; expected: [votes]
-    probability of that for a rater like the rest of the pool, in this round.
+    probability of that for a rater like the rest of the pool, in this round; share: [votes] for how
+    many independent votes it counts (`table.shares`).
     """
 
     row: Ints
@@ -53,6 +54,12 @@ class Evidence(NamedTuple):
     gold: Bools
     agree: Bools
     expected: Floats
+    share: Floats
+
+    @property
+    def votes(self) -> Floats:
+        """[raters] how many independent votes each has."""
+        return worth_of(self.rater, self.share, len(self.raters))
 
     def only(self, chosen: Bools) -> "Evidence":
         """The same with some of the votes: `chosen` [votes] is True where one stays."""
@@ -76,8 +83,9 @@ def evidence(votes: pd.DataFrame) -> Evidence:
     agree = (side == found.sign)[kept]
     rater, period = found.rater[kept], found.period[kept]
     size = len(found.raters)
-    expected = _expected(period * (GOLD + 1) + stratum[kept], rater, agree, size)
-    one = Evidence(found.row[kept], found.raters, rater, period, gold[kept], agree, expected)
+    share = found.share[kept]
+    expected = _expected(period * (GOLD + 1) + stratum[kept], rater, agree, share, size)
+    one = Evidence(found.row[kept], found.raters, rater, period, gold[kept], agree, expected, share)
     return one._replace(expected=_centred(one))
 
 
@@ -100,7 +108,8 @@ def joined(now: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
 
 class Decided(NamedTuple):
     """Votes without ties as codes: sign is 1 for the first answer, -1 for the second; `gold` the
-    right label or -1; a rater's last vote on an item in a round counts."""
+    right label or -1; share: for how many votes it counts; a rater's last vote on an item in a
+    round counts."""
 
     row: Ints
     raters: list[str]
@@ -109,6 +118,7 @@ class Decided(NamedTuple):
     period: Ints
     sign: Ints
     gold: Ints
+    share: Floats
 
 
 def decided(votes: pd.DataFrame) -> Decided:
@@ -123,7 +133,7 @@ def decided(votes: pd.DataFrame) -> Decided:
     return Decided(
         row[kept], [str(name) for name in names], rater[kept].astype(np.int64),
         item[kept].astype(np.int64), period[kept].astype(np.int64), 1 - 2 * label[row[kept]],
-        votes["gold"].to_numpy(np.int64)[row[kept]],
+        votes["gold"].to_numpy(np.int64)[row[kept]], shares(votes)[row[kept]],
     )  # fmt: skip
 
 
@@ -163,12 +173,13 @@ def _easy(found: Decided) -> Bools:
     return np.asarray((hits + 2 * pooled) / (size + 2) >= EASY_SHARE)
 
 
-def _expected(stratum: Ints, rater: Ints, agree: Bools, raters: int) -> Floats:
+def _expected(stratum: Ints, rater: Ints, agree: Bools, share: Floats, raters: int) -> Floats:
     """[votes] share of agreement in a vote's stratum, without its own rater's votes."""
     _, code = np.unique(stratum, return_inverse=True)
     cell = code * max(1, raters) + rater
-    size = np.bincount(code)[code] - np.bincount(cell)[cell]
-    hits = np.bincount(code, agree)[code] - np.bincount(cell, agree)[cell]
+    size = np.bincount(code, share)[code] - np.bincount(cell, share)[cell]
+    told = agree * share
+    hits = np.bincount(code, told)[code] - np.bincount(cell, told)[cell]
     return np.asarray(np.clip((hits + 1) / (size + 2), LEAST, MOST), np.float64)
 
 
@@ -182,13 +193,13 @@ def _centred(one: Evidence) -> Floats:
         part = one.only(here)
         share = excess_flips(part).share
         if np.isfinite(share).sum() >= 3:
-            middle = middling(share, np.bincount(part.rater, minlength=len(share)))
+            middle = middling(share, part.votes)
             moved = expected[here] - middle * (2 * expected[here] - 1)
             expected[here] = np.clip(moved, LEAST, MOST)
     return expected
 
 
-def middling(share: Floats, votes: Ints) -> float:
+def middling(share: Floats, votes: Floats) -> float:
     """The median over raters with a finite share, each counting as `votes`, `ENOUGH` at most.
 
     Of raters with one vote each nearly all agree: an unweighted median would be theirs, and those
@@ -226,14 +237,16 @@ def excess_flips(one: Evidence, design: float = 0.2, level: Floats | None = None
     a rater whose usual share is 0.2 varies four times as much as one who is never wrong.
     """
     weight, slope = weights(one.expected, design), 2 * one.expected - 1
-    raters = len(one.raters)
-    missed = np.bincount(one.rater, weight * (one.expected - one.agree), raters)
-    told = np.bincount(one.rater, weight * slope, raters)
+    # The pairs of a ranking are fewer votes than pairs, in the figure and in its variance.
+    raters, counted = len(one.raters), one.share * weight
+    missed = np.bincount(one.rater, counted * (one.expected - one.agree), raters)
+    told = np.bincount(one.rater, counted * slope, raters)
     agrees = one.expected
     if level is not None:
         agrees = one.expected - np.clip(level, 0.0, MOST_FLIPS)[one.rater] * slope
-    noise = np.bincount(one.rater, weight**2 * agrees * (1 - agrees), raters)
-    skewed = np.bincount(one.rater, weight**3 * agrees * (1 - agrees) * (2 * agrees - 1), raters)
+    noise = np.bincount(one.rater, one.share * (weight**2 * agrees * (1 - agrees)), raters)
+    third = weight**3 * agrees * (1 - agrees) * (2 * agrees - 1)
+    skewed = np.bincount(one.rater, one.share * third, raters)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(told > 0, missed / told, np.nan)
         variance = np.where(told > 0, noise / told**2, np.inf)

@@ -34,7 +34,7 @@ from roundhouse.raters.change import benjamini_hochberg
 from roundhouse.raters.conspicuous import Telling
 from roundhouse.raters.habits import Habits, habits
 from roundhouse.raters.reliability import dawid_skene
-from roundhouse.raters.table import SECOND, latest, needs
+from roundhouse.raters.table import SECOND, latest, needs, shares
 
 Kind = Literal["clear", "unknown", "view", "habit", "fixed", "random", "colluding"]
 Floats = NDArray[np.float64]
@@ -140,7 +140,8 @@ def skill(votes: pd.DataFrame) -> Skill:
     model, symmetric in the labels): the vote agrees with probability a q + (1 - a)(1 - q). One
     Newton step from the pool's a, with the expected information, gives the estimate: unlike the
     model's own accuracy it is not drawn towards the pool, and a vote is no evidence for itself.
-    Votes on items that nobody else decided carry no information.
+    Votes on items that nobody else decided carry no information; the pairs of a ranking carry that
+    of as many votes as they are worth.
 
     Raises:
         DataError: item, rater or label is missing.
@@ -156,9 +157,9 @@ def skill(votes: pd.DataFrame) -> Skill:
     lean = np.tanh(np.clip(odds, -30, 30) / 2)  # 2 q - 1
     chance = np.clip((1 + (2 * fit.pool - 1) * lean) / 2, 1e-6, 1 - 1e-6)
     spread = chance * (1 - chance)
-    raters = len(fit.raters)
-    gradient = np.bincount(rater, lean * ((label == 0) - chance) / spread, minlength=raters)
-    told = np.bincount(rater, lean**2 / spread, minlength=raters)
+    raters, share = len(fit.raters), shares(votes)
+    gradient = np.bincount(rater, share * (lean * ((label == 0) - chance) / spread), raters)
+    told = np.bincount(rater, share * (lean**2 / spread), raters)
     some = np.where(told > 1.0, told, np.nan)
     accuracy, error = fit.pool + gradient / some, 1 / np.sqrt(some)
     place = pool.standing(accuracy, error)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from roundhouse import feedback, jsonl
 from roundhouse.errors import DataError
@@ -336,6 +337,20 @@ def latest(votes: pd.DataFrame) -> pd.DataFrame:
     if not len(votes):
         return votes
     return votes.drop_duplicates(["item", "rater"], keep="last")
+
+
+def shares(votes: pd.DataFrame) -> NDArray[np.float64]:
+    """[votes] for how many independent votes each counts: 1, and less in a ranking of three answers
+    or more, whose pairs share answers."""
+    if "share" not in votes:
+        return np.ones(len(votes))
+    return votes["share"].fillna(1.0).to_numpy(np.float64)
+
+
+def worth_of(code: NDArray[np.int64], share: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """[size] how many independent votes those of each code (a rater, by number) are together."""
+    # Thirds and sevenths do not sum to whole numbers; a limit of 20 votes is reached by 20.
+    return np.round(np.bincount(code, share, size), 6)
 
 
 def seconds_of(text: str) -> float:

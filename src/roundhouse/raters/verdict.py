@@ -29,7 +29,7 @@ from roundhouse.raters import evidence, worth
 from roundhouse.raters.agreement import UNKNOWN, Estimate
 from roundhouse.raters.evidence import Followed, Shown, Skill, State
 from roundhouse.raters.shares import cap_regions
-from roundhouse.raters.table import TIE, latest, moment
+from roundhouse.raters.table import TIE, latest, moment, shares
 from roundhouse.settings import RaterSettings
 
 Floats = NDArray[np.float64]
@@ -193,7 +193,7 @@ def _accuracies(votes: pd.DataFrame, confidence: float) -> _Accuracies:
     if not overlap:
         return _Accuracies({}, ASSUMED_ACCURACY)
     epochs = votes["rater"].astype(str) + _AT + votes["round"].astype(str)
-    found = worth.fit(votes.assign(rater=epochs, person=votes["rater"]))
+    found = worth.fit(votes.assign(rater=epochs, person=votes["rater"], weight=shares(votes)))
     each = {}
     for name, span, accuracy in zip(
         found.raters, found.interval(confidence), found.accuracy, strict=True
