@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, LlamaConfig
+from transformers import GPT2Config, LlamaConfig, Qwen3Config
 
 from roundhouse.errors import MemoryPlanError
 from roundhouse.journal import silent
@@ -89,6 +89,16 @@ def test_parts_add_up_by_hand() -> None:
     assert found.activations == 20 * 3 * 4 * (12 * 8 + 4 * 16) + 3 * 2 * 6 * 100 * 4
     # GPT-2 has other names for the same things.
     assert memory.plan(GPT2Config(n_layer=1), Load(1, 1, 1), 1).total > 0
+
+
+def test_a_cache_is_as_wide_as_the_heads_say() -> None:
+    # Qwen3-0.6B: sixteen heads of 128 on a width of 1024.
+    config = Qwen3Config(
+        vocab_size=100, hidden_size=1024, intermediate_size=8, num_hidden_layers=28,
+        num_attention_heads=16, num_key_value_heads=8, head_dim=128,
+    )  # fmt: skip
+    found = memory.plan(config, Load(rows=1, prompt=4, response=6, sampled=5), 1)
+    assert found.cache == 5 * 10 * 4 * (2 * 28 * 8 * 128)
 
 
 def test_what_cannot_fit_is_refused_with_numbers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,8 +182,10 @@ def _per_token(config: PretrainedConfig, recompute: bool) -> int:
 def _cached(config: PretrainedConfig) -> int:
     """Bytes of one token's keys and values in all blocks."""
     heads = int(config.num_attention_heads)
-    share = int(getattr(config, "num_key_value_heads", None) or heads) / heads
-    return int(2 * int(config.num_hidden_layers) * int(config.hidden_size) * share * _FLOAT)
+    kept = int(getattr(config, "num_key_value_heads", None) or heads)
+    # Some have heads that together are wider than the model.
+    wide = int(getattr(config, "head_dim", None) or int(config.hidden_size) // heads)
+    return 2 * int(config.num_hidden_layers) * kept * wide * _FLOAT
 
 
 def _size(count: int) -> str:
