@@ -37,6 +37,9 @@ def test_muon_takes_the_matrices_inside_and_adamw_the_rest(policy: Policy) -> No
     embedding = policy.model.get_input_embeddings().weight
     assert all(p.ndim == 2 and p is not embedding for p in taken[1])
     assert any(p is embedding for p in taken[0])
+    # GPT-2 has one more, of positions.
+    tables = {id(m.weight) for m in policy.model.modules() if isinstance(m, torch.nn.Embedding)}
+    assert tables <= {id(p) for p in taken[0]}
     assert sum(map(len, taken)) == len(list(policy.model.parameters()))
     alone = optimizers.matrices_and_rest(policy.model, 0.1, 0.0, steps=10, warmup=0.0)
     assert len(alone.parts) == 1

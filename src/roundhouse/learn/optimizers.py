@@ -87,8 +87,10 @@ def matrices_and_rest(
 
     With `muon_lr` 0 AdamW trains everything. What does not train is in neither.
     """
+    # Positions that are learned are a table too.
+    tables = [module for module in model.modules() if isinstance(module, nn.Embedding)]
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    ends = (model.get_input_embeddings(), head)
+    ends = (model.get_input_embeddings(), head, *tables)
     outside = {id(p) for end in ends if end is not None for p in end.parameters()}
     matrices: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
