@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from roundhouse import chat_template, model_folder, weights
-from roundhouse.errors import ModelError
+from roundhouse.errors import ModelError, SettingsError
 from roundhouse.learn import tokenizer
+from roundhouse.settings import ModelSettings
 
 
 @pytest.fixture
@@ -317,6 +318,52 @@ def test_a_configuration_larger_than_its_weights_is_refused(
 ) -> None:
     (folder / "config.json").write_text(json.dumps(sizes), encoding="utf-8")
     refused(folder, "config.json says")
+
+
+LIMITS = ModelSettings.model_validate(
+    {
+        "base": "./model",
+        "revision": None,
+        "scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "feed_forward": 32},
+        "prompt_tokens": 40,
+        "response_tokens": 24,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"n_positions": 64},
+        {"max_position_embeddings": 64},
+        {"max_position_embeddings": 8, "rope_scaling": {"type": "linear", "factor": 8.0}},
+        {"max_position_embeddings": 8, "rope_parameters": {"all": {"rope_type": "yarn"}}},
+    ],
+)
+def test_prompt_and_answer_fit_into_the_positions_or_positions_are_scaled(
+    folder: Path, config: dict[str, Any]
+) -> None:
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    model_folder.check_room(folder, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"n_positions": 63},
+        {"max_position_embeddings": 63, "rope_scaling": None},
+        {"max_position_embeddings": 63, "rope_parameters": {"rope_type": "default"}},
+        {"max_position_embeddings": 64, "n_positions": 63},
+    ],
+)
+def test_a_prompt_with_its_answer_that_is_longer_than_the_positions_is_refused(
+    folder: Path, config: dict[str, Any]
+) -> None:
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    said = r"^model\.prompt_tokens 40 and model\.response_tokens 24: .* has 63 positions: lower one"
+    with pytest.raises(SettingsError, match=said):
+        model_folder.check_room(folder, LIMITS)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"a": "\xff"}'.encode("latin-1")])

@@ -43,6 +43,9 @@ _DEPTHS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 #: Sizes for which tables are made that no weight shows, and the most that is believed of them.
 _LENGTHS = ("n_positions", "n_ctx", "max_position_embeddings", "max_seq_len", "seq_length")
 _MAX_LENGTH = 1 << 24
+#: What a configuration calls the positions of a model, and the scale of rotary ones.
+_POSITIONS = ("max_position_embeddings", "n_positions")
+_ROTARY = ("rope_parameters", "rope_scaling")
 #: Bytes of a configuration file, and of the list of shards.
 _MAX_CONFIG, _MAX_LIST = 4_000_000, 64_000_000
 
@@ -122,6 +125,33 @@ def check_finite(folder: Path) -> None:
         name = weights.not_finite(path)
         if name is not None:
             raise ModelError(f"{path}: {name!a} holds NaN or infinity: the model is damaged")
+
+
+def check_room(folder: Path, model: ModelSettings) -> None:
+    """Holds the longest prompt with the longest answer against the positions of a model.
+
+    Learned positions end there, and a row beyond ends a stage in its middle. Rotary ones go on, but
+    a model was not trained there: they count the same, unless the configuration scales them, which
+    is how a model says that it reads more than it names.
+
+    Raises:
+        SettingsError: there are fewer positions than tokens.
+        ModelError: no readable configuration.
+    """
+    config = _json(folder / "config.json", _MAX_CONFIG)
+    scaled = any(
+        key in ("rope_type", "type") and setting != "default"
+        for name in _ROTARY
+        for key, setting in _settings(config.get(name))
+    )
+    named = [config[name] for name in _POSITIONS if isinstance(config.get(name), int)]
+    if scaled or not named:
+        return
+    if model.prompt_tokens + model.response_tokens > min(named):
+        raise SettingsError(
+            f"model.prompt_tokens {model.prompt_tokens} and model.response_tokens "
+            f"{model.response_tokens}: {folder} has {min(named)} positions: lower one of them"
+        )
 
 
 def digest(folder: Path) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from roundhouse.errors import ModelError
+from roundhouse.errors import ModelError, SettingsError
 from roundhouse.hashes import sha256_folder
 from roundhouse.learn import models, rl, sampling, text
 from roundhouse.learn.models import Policy
@@ -193,6 +193,17 @@ def test_a_base_model_with_a_weight_that_is_no_number(
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"'model\.norm\.weight' holds NaN or infinity"):
         models.load_policy(tiny(**{"model.base": str(folder)}).model)
+
+
+def test_a_base_model_without_room_for_a_prompt_and_its_answer(
+    policy: Policy, tmp_path: Path, tiny: Callable[..., Settings]
+) -> None:
+    """Learned positions end at the 64th: what lies beyond would end a stage in its middle."""
+    models.save(policy, tmp_path)
+    sizes = {"model.base": str(tmp_path), "model.prompt_tokens": 40}
+    models.load_policy(tiny(**sizes, **{"model.response_tokens": 24}).model)
+    with pytest.raises(SettingsError, match=r"response_tokens 25: .* has 64 positions"):
+        models.load_policy(tiny(**sizes, **{"model.response_tokens": 25}).model)
 
 
 def test_a_chat_template_that_the_sandbox_stops(folder: Path) -> None:

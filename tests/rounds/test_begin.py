@@ -68,6 +68,17 @@ def test_a_model_from_scratch_needs_demonstrations_before_a_round_begins(
         assert len(ledger.rounds()) == 2
 
 
+def test_a_base_model_without_room_for_a_prompt_and_its_answer_takes_no_number(
+    make_checkout: Callable[..., Path], shared: Path
+) -> None:
+    base = shared / "models" / "stories260K"
+    root = make_checkout(**{"model.base": str(base), "model.response_tokens": 500})
+    with pytest.raises(SettingsError, match=r"stories260K has 512 positions"):
+        _ask(root)
+    with Ledger.open(Locations(root).ledger_url) as ledger:
+        assert ledger.rounds() == []
+
+
 @pytest.mark.parametrize("decided", [True, False])
 def test_a_round_that_was_decided_is_never_given_up(second: Round, decided: bool) -> None:
     """The remote may be away for longer than `schedule.max_tries` runs of the schedule."""

@@ -51,6 +51,7 @@ def load_policy(settings: ModelSettings) -> Policy:
 
     Raises:
         ModelError: the folder is missing, damaged or unsafe.
+        SettingsError: the longest prompt with its answer is longer than the model reads.
     """
     if settings.base == model_folder.SCRATCH:
         length = settings.prompt_tokens + settings.response_tokens
@@ -58,6 +59,7 @@ def load_policy(settings: ModelSettings) -> Policy:
     folder = model_folder.of_stage(settings)
     model_folder.check(folder)
     model_folder.check_finite(folder)
+    model_folder.check_room(folder, settings)
     return load(folder)
 
 

@@ -260,6 +260,7 @@ def _check_base(root: Path, model: ModelSettings) -> None:
     if model.base != model_folder.SCRATCH:
         folder = model_folder.of_checkout(root, model)
         model_folder.check(folder)
+        model_folder.check_room(folder, model)
         model_folder.check_finite(folder)
 
 
