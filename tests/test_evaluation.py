@@ -17,6 +17,7 @@ from roundhouse.learn import accuracy, models, reward_model, sampling, text
 from roundhouse.learn.models import Policy
 from roundhouse.smoke import SmokeResult
 from roundhouse.winrate import Bootstrap
+from tests.learn.conftest import tokens_of_passes
 
 SETTINGS = params.load(
     Path(__file__).parents[1] / "params.yaml",
@@ -135,6 +136,19 @@ def test_the_same_round_gives_the_same_bytes(clone: Path) -> None:
     before = sha256_folder(clone / "out" / "evaluate")
     evaluate(clone)
     assert sha256_folder(clone / "out" / "evaluate") == before
+
+
+def test_divergence_is_measured_in_micro_batches(clone: Path) -> None:
+    policy, reference = (models.load(clone / "out" / name / "model") for name in ("align", "sft"))
+    asked = [messages(prompt_text(n)) for n in range(10)]
+    said = evaluation.answer(policy, asked, SETTINGS, 17)
+    whole = evaluation.divergence(policy, reference, asked, said, SETTINGS)
+    compute = SETTINGS.compute.model_copy(update={"micro_batch": 3})
+    settings = SETTINGS.model_copy(update={"compute": compute})
+    seen = tokens_of_passes(reference.model)
+    found = evaluation.divergence(policy, reference, asked, said, settings)
+    assert found == pytest.approx(whole, abs=1e-4)
+    assert len(seen) == 4
 
 
 def test_with_a_champion_the_baseline_is_the_champion(clone: Path) -> None:

@@ -25,6 +25,7 @@ from roundhouse.heldout import Prompt, Row
 from roundhouse.journal import Log
 from roundhouse.learn import (
     align,
+    memory,
     models,
     optimizers,
     preferences,
@@ -151,10 +152,11 @@ def divergence(
     temperature = settings.evaluate.temperature or 1.0
     tokens = text.encode_prompts(policy.tokenizer, prompts, settings.model.prompt_tokens)
     sums: list[float] = []
-    for first in range(0, len(prompts), _BATCH):
-        said = [one.tokens for one in answers[first : first + _BATCH]]
+    size = memory.rows_at_once(_BATCH, settings.compute.micro_batch)
+    for first in range(0, len(prompts), size):
+        said = [one.tokens for one in answers[first : first + size]]
         pad = text.pad_id(policy.tokenizer)
-        batch = text.collate(tokens[first : first + _BATCH], said, pad, policy.model.device)
+        batch = text.collate(tokens[first : first + size], said, pad, policy.model.device)
         ratio = models.response_logprobs(policy.model, batch, temperature)
         ratio = ratio - models.response_logprobs(reference.model, batch, temperature)
         sums += ratio.sum(dim=1).tolist()

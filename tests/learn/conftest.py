@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from roundhouse import params
-from roundhouse.learn import models
+from roundhouse.learn import models, packing
 from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Messages
 from roundhouse.learn.tokenizer import word_level
@@ -91,6 +91,16 @@ def small(**changes: Any) -> Settings:
 def tiny() -> Callable[..., Settings]:
     """`small`."""
     return small
+
+
+def tokens_of_passes(model: PreTrainedModel) -> list[int]:
+    """The list gets how many tokens each pass through the model has, from now on."""
+    packing.fits(model)
+    seen: list[int] = []
+    model.get_input_embeddings().register_forward_hook(
+        lambda _, given, __: seen.append(given[0].numel())
+    )
+    return seen
 
 
 def asks(*texts: str) -> list[Messages]:

@@ -13,12 +13,12 @@ from roundhouse import jsonl
 from roundhouse.errors import DataError, DivergenceError, SettingsError
 from roundhouse.hashes import sha256_folder
 from roundhouse.journal import silent
-from roundhouse.learn import align, dpo, models, reward_model, rl, text
+from roundhouse.learn import align, dpo, memory, models, reward_model, rl, text
 from roundhouse.learn.models import Policy
 from roundhouse.learn.preferences import Pair
 from roundhouse.learn.reward_model import Scorer
 from roundhouse.settings import Settings
-from tests.learn.conftest import asks
+from tests.learn.conftest import asks, tokens_of_passes
 
 PROMPTS = asks("why the cat?", "why a dog ran on the mat?", "the mat?")
 ANSWERS = ("yes.", "no, the dog ran.", "a cat sat on a mat.", "the mat, yes.")
@@ -125,6 +125,30 @@ def test_figures_of_held_out_pairs(policy: Policy, tiny: Callable[..., Settings]
     found = dpo.agreement(unseen, torch.tensor([2.0, 9.0, -1.0]).double().numpy(), settings, 3)
     assert (found["dpo/accuracy"], found["dpo/margin"]) == (0.5, 0.5)
     assert dpo.agreement(unseen[1:2], torch.zeros(1).double().numpy(), settings, 3) == {}
+
+
+def test_no_pass_holds_more_than_the_plan_counts(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    settings = tiny(**{"dpo.batch": 4, "compute.micro_batch": 1})
+    load = memory.load(settings, settings.dpo.batch, each=2)
+    whole = dpo.train(twin(policy), PAIRS, PAIRS, tiny(**{"dpo.batch": 4}), 3, silent)
+    seen = tokens_of_passes(policy.model)
+    figures = dpo.train(policy, PAIRS, PAIRS, settings, 3, silent)
+    assert 0 < max(seen) <= load.rows * (load.prompt + load.response)
+    assert figures == pytest.approx(whole, abs=1e-4)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 100])
+def test_a_micro_batch_of_more_than_a_batch_changes_nothing(
+    policy: Policy, tiny: Callable[..., Settings], micro_batch: int
+) -> None:
+    settings = tiny(**{"dpo.batch": 2, "compute.micro_batch": micro_batch})
+    seen = tokens_of_passes(policy.model)
+    dpo.train(policy, PAIRS, PAIRS, settings, 3, silent)
+    # Asked of all pairs twice, of the held-out ones once more, and trained on once.
+    assert len(seen) == 4 * 3
+    assert max(seen) <= 2 * 2 * (settings.model.prompt_tokens + settings.model.response_tokens)
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_what_to_lower(

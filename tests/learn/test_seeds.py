@@ -13,6 +13,7 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.ppo_state import Task
 from roundhouse.learn.seeds import Probe
 from roundhouse.settings import Settings
+from tests.learn.conftest import tokens_of_passes
 from tests.learn.test_ppo import counts, task
 
 SUPERVISED = Probe(objective=0.1, kl=0.0, eos_rate=0.9, length=20.0, distinct=100.0)
@@ -117,6 +118,18 @@ def test_the_probe_is_blind_to_what_it_is_not_about(
     assert seeds.probe(copy.deepcopy(given.reference), given) == found
     assert found.kl == pytest.approx(0, abs=1e-4)
     assert 0 <= found.eos_rate <= 1 and 1 <= found.length <= given.limit
+
+
+def test_the_probe_judges_in_micro_batches_and_draws_as_ever(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    given = task(policy, tiny(**LENIENT))
+    found = seeds.probe(given.reference, given)
+    # Of one model the policy's passes are the sampler's: those of the reference are judged.
+    twin, seen = copy.deepcopy(given.reference), tokens_of_passes(given.reference)
+    assert seeds.probe(twin, given._replace(micro_batch=2)) == pytest.approx(found, abs=1e-4)
+    assert len(seen) == 3
+    assert max(seen) <= 2 * (max(map(len, given.prompts)) + given.limit)
 
 
 def test_the_first_of_several_seeds_is_the_only_one_there_was(

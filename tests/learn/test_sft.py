@@ -15,6 +15,7 @@ from roundhouse.learn import models, sampling, sft, text
 from roundhouse.learn.models import Policy
 from roundhouse.learn.sft import Demonstration
 from roundhouse.settings import Settings
+from tests.learn.conftest import tokens_of_passes
 
 PROMPT = [{"role": "user", "content": "why the cat?"}]
 GOOD = Demonstration(PROMPT, "yes, the cat sat.", 1.0)
@@ -46,6 +47,17 @@ def test_a_demonstration_is_learnt_and_a_weightless_one_is_not(
     said = sampling.answer(policy, [PROMPT], tiny().model, 0.0, 0)[0]
     assert said.text == GOOD.response
     assert said.ended
+
+
+def test_a_held_out_loss_is_measured_in_micro_batches(
+    policy: Policy, tiny: Callable[..., Settings]
+) -> None:
+    rows = [GOOD, BAD, GOOD._replace(response="no.")] * 5
+    whole = sft.evaluate(policy, rows, tiny())
+    seen = tokens_of_passes(policy.model)
+    assert sft.evaluate(policy, rows, tiny(**{"compute.micro_batch": 2})) == pytest.approx(whole)
+    assert len(seen) == 8
+    assert max(seen) <= 2 * (tiny().model.prompt_tokens + tiny().model.response_tokens)
 
 
 def test_divergence_stops_with_the_step_and_the_quantity(

@@ -18,6 +18,7 @@ from roundhouse.journal import Log
 from roundhouse.learn import (
     checkpoint,
     lora,
+    memory,
     models,
     optimizers,
     passes,
@@ -102,9 +103,10 @@ def train(
     """
     block, device = settings.dpo, policy.model.device
     data, unseen = (encode(policy, rows, settings) for rows in (pairs, held_out))
-    before_unseen = measured(policy, unseen, block.batch)
+    size = memory.rows_at_once(block.batch, settings.compute.micro_batch)
+    before_unseen = measured(policy, unseen, size)
     with passes.of(settings.compute):
-        before = measured(policy, data, block.batch)
+        before = measured(policy, data, size)
     generator = torch.Generator().manual_seed(seed)
     batches = [
         batch
@@ -139,7 +141,7 @@ def train(
     last = losses[-max(1, len(batches) // block.epochs) :]
     figures = {"dpo/loss": sum(last) / len(last), "dpo/pairs": float(len(pairs))}
     if held_out:
-        after = measured(policy, unseen, block.batch)
+        after = measured(policy, unseen, size)
         p, weights = (torch.tensor(part, device=device) for part in (unseen.p, unseen.weights))
         figures["dpo/heldout_loss"] = loss(after, before_unseen, p, weights, block.beta).item()
         found = margins(after, before_unseen, block.beta).double().cpu().numpy()

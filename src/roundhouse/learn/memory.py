@@ -87,7 +87,7 @@ def load(settings: Settings, rows: int, each: int = 1, sampled: int = 0) -> Load
     """
     model, compute = settings.model, settings.compute
     return Load(
-        each * min(rows, compute.micro_batch or rows),
+        each * rows_at_once(rows, compute.micro_batch),
         model.prompt_tokens,
         model.response_tokens,
         sampled,
@@ -95,6 +95,11 @@ def load(settings: Settings, rows: int, each: int = 1, sampled: int = 0) -> Load
         compute.processes,
         compute.shard,
     )
+
+
+def rows_at_once(rows: int, micro_batch: int) -> int:
+    """How many of so many rows go through a model at a time, in training and where it measures."""
+    return min(rows, micro_batch or rows)
 
 
 def plan(

@@ -5,7 +5,7 @@ Half of published seeds at 1B parameters end below the model that they started f
 can know without the judge, its policy is worse than the reference or no longer a sound one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from roundhouse.errors import AlarmError, DivergenceError
-from roundhouse.learn import models, rl, sampling, text
+from roundhouse.learn import memory, models, rl, sampling, text
 from roundhouse.learn.ppo_state import Task
 from roundhouse.settings import PpoSettings
 
@@ -106,6 +106,7 @@ def probe(policy: PreTrainedModel, task: Task) -> Probe:
     apart: list[Tensor] = []
     said: list[list[int]] = []
     ended: list[bool] = []
+    size = memory.rows_at_once(_BATCH, task.micro_batch)
     for first in range(0, len(prompts), _BATCH):
         asked = prompts[first : first + _BATCH]
         answers = sampling.sample(
@@ -117,17 +118,10 @@ def probe(policy: PreTrainedModel, task: Task) -> Probe:
             pad=task.pad,
             generator=generator,
         )
-        batch = text.collate(asked, answers.as_lists(), task.pad, policy.device)
-        width = batch.responses.shape[1]
-        reference = models.response_logprobs(task.reference, batch, block.temperature)
-        kl = rl.kl_estimate(answers.logprobs[:, :width], reference)
-        kl = torch.where(batch.action_mask, kl, 0.0).sum(dim=1)
-        scores = task.reward(batch).clamp(-block.reward_clip, block.reward_clip)
-        scores = rl.penalise_missing_eos(
-            scores, answers.ended, block.missing_eos, block.eos_penalty
-        )
-        worth.append(scores - block.kl_coef * kl)
-        apart.append(kl)
+        for at in range(0, len(asked), size):
+            objective, kl = _judge(task, asked[at : at + size], answers, at)
+            worth.append(objective)
+            apart.append(kl)
         said += answers.as_lists()
         ended += answers.ended.tolist()
     return Probe(
@@ -137,6 +131,23 @@ def probe(policy: PreTrainedModel, task: Task) -> Probe:
         sum(map(len, said)) / len(said),
         float(len({tuple(one) for one in said})),
     )
+
+
+def _judge(
+    task: Task, asked: Sequence[Sequence[int]], answers: sampling.Answers, at: int
+) -> tuple[Tensor, Tensor]:
+    """Objective and KL [n] of the answers to these prompts, the first of which is the `at`th."""
+    block, some = task.settings, slice(at, at + len(asked))
+    batch = text.collate(asked, answers.as_lists()[some], task.pad, answers.tokens.device)
+    width = batch.responses.shape[1]
+    reference = models.response_logprobs(task.reference, batch, block.temperature)
+    kl = rl.kl_estimate(answers.logprobs[some, :width], reference)
+    kl = torch.where(batch.action_mask, kl, 0.0).sum(dim=1)
+    scores = task.reward(batch).clamp(-block.reward_clip, block.reward_clip)
+    scores = rl.penalise_missing_eos(
+        scores, answers.ended[some], block.missing_eos, block.eos_penalty
+    )
+    return scores - block.kl_coef * kl, kl
 
 
 def _attempt(train: Train, task: Task, place: int, supervised: Probe, last: bool) -> Attempt:

@@ -28,6 +28,9 @@ from roundhouse.learn.models import Policy
 from roundhouse.learn.text import Batch, Messages
 from roundhouse.settings import Settings, SftSettings
 
+#: Demonstrations that are measured at a time, at most.
+_MEASURED = 64
+
 
 class Demonstration(NamedTuple):
     """An answer worth imitating; `weight` multiplies its loss."""
@@ -177,9 +180,9 @@ def response_loss(
 def evaluate(policy: Policy, rows: Sequence[Demonstration], settings: Settings) -> float:
     """Mean loss a response token over demonstrations that did not train."""
     data, even = encode(policy, rows, settings), [1.0] * len(rows)
-    total, tokens = 0.0, 0
-    for first in range(0, len(rows), 64):
-        indices = list(range(first, min(first + 64, len(rows))))
+    total, tokens, size = 0.0, 0, memory.rows_at_once(_MEASURED, settings.compute.micro_batch)
+    for first in range(0, len(rows), size):
+        indices = list(range(first, min(first + size, len(rows))))
         count = sum(len(data.responses[index]) for index in indices)
         total += count * _batch_loss(policy, data._replace(weights=even), indices, indices).item()
         tokens += count
