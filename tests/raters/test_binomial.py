@@ -39,5 +39,17 @@ def test_exact_interval_equals_scipy(trials: int, data: st.DataObject, confidenc
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-8)
 
 
+@pytest.mark.timeout(60)
+def test_a_million_trials_take_no_longer_than_ten() -> None:
+    """Summed term by term, each interval would take minutes."""
+    for right in (0, 3, 400_000, 999_999, 1_000_000):
+        found = binomial.exact_interval(right, 1_000_000, 0.95)
+        for end, tail in ((found.low, right - 1), (found.high, right)):
+            if 0 < end < 1:
+                below = stats.binom.cdf(tail, 1_000_000, end)
+                assert min(below, 1 - below) == pytest.approx(0.025, rel=1e-6)
+        assert found.low <= found.value <= found.high
+
+
 def test_no_trials_tell_nothing() -> None:
     assert math.isnan(binomial.exact_interval(0, 0, 0.95).value)
