@@ -1,6 +1,7 @@
 """One rater's change: exact parts against scipy, the whole against simulated pools."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -44,6 +45,28 @@ def test_beta_binomial_is_scipys() -> None:
         assert row == pytest.approx(stats.betabinom.pmf(np.arange(31), n, a, b), abs=1e-12)
 
 
+def test_one_rater_with_very_many_check_items_costs_the_others_nothing() -> None:
+    """One with 20,000 among 500 with 30: a table as wide as the one for all would be 80 MB."""
+    size = np.full(500, 30)
+    size[7] = 20_000
+    missed = np.where(np.arange(500) == 7, 2300, np.arange(500) % 8)
+    z, error = np.linspace(-2, 3, 500), np.full(500, 0.07)
+    peers = drift._Peers(size, z * error, error, z)
+    tracemalloc.start()
+    try:
+        gold = drift._Gold(size, missed, np.tile([10.0, 90.0], (500, 1)))
+        joint, tail = drift._joint(peers, gold), drift._tail(gold)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10e6
+    assert tail == pytest.approx(stats.betabinom.sf(missed - 1, size, 10, 90), rel=1e-8)
+    for rows in ([7], [3, 4]):
+        alone = drift._Gold(size[rows], missed[rows], gold.prior[rows])
+        few = drift._Peers(size[rows], (z * error)[rows], error[rows], z[rows])
+        assert drift._joint(few, alone) == pytest.approx(joint[rows], rel=1e-12)
+
+
 def test_a_skewed_figure_has_the_tail_of_a_gamma_distribution() -> None:
     z, skew = np.array([-1.0, 0.0, 1.0, 2.5, 5.0]), np.array([0.3, 1.0, 2.0, 1.5, 0.01])
     found = drift.normal(z, skew)
@@ -61,9 +84,8 @@ def test_the_joint_p_is_uniform_without_change() -> None:
     z = rng.normal(size=cases)
     full = np.full(cases, 30)
     prior = np.tile([wrong, right], (cases, 1))
-    chance = np.tile(stats.betabinom.pmf(np.arange(31), 30, wrong, right), (cases, 1))
     error = np.full(cases, 0.07)
-    gold = drift._Gold(full, missed, prior, chance)
+    gold = drift._Gold(full, missed, prior)
     joint = drift._joint(drift._Peers(full, z * error, error, z), gold)
     raw = stats.norm.sf(stats.norm.isf(joint) * drift.INFLATION)
     for level in (0.005, 0.02, 0.1, 0.5):

@@ -20,13 +20,14 @@ figure spread a little wider than its theory: by `INFLATION`, measured without c
 """
 
 import math
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import gammainc, gammaincc, ndtri
+from scipy.special import gammainc, gammaincc, ndtr, ndtri
 
 from roundhouse.raters.agreement import UNKNOWN, Estimate, coverage, reach
 from roundhouse.raters.peers import (
@@ -145,12 +146,19 @@ class _Peers(NamedTuple):
 
 class _Gold(NamedTuple):
     """[raters] check items now and mistakes on them; [raters, 2] mistakes and right answers that
-    the expectation counts for; [raters, mistakes] their probabilities."""
+    the expectation counts for."""
 
     votes: Ints
     missed: Ints
     prior: Floats
-    chance: Floats
+
+    def alike(self) -> Iterator[tuple[Ints, Floats]]:
+        """Raters with like numbers of check items, and the [raters, mistakes] probabilities of
+        theirs: a rater with very many makes nobody else's row longer than twice their own."""
+        band = np.frexp(self.votes)[1]
+        for one in np.unique(band):
+            rows = np.flatnonzero(band == one)
+            yield rows, beta_binomial(self.votes[rows], *self.prior[rows].T)
 
 
 def records(before: Evidence) -> Flips:
@@ -222,9 +230,7 @@ def _gold(now: Evidence, before: Evidence) -> _Gold:
     # A record on check items of another difficulty is carried over in proportion.
     record = np.minimum(old_missed * rate / old_rate, old_votes)
     wrong, right = POOL_WEIGHT * rate + record, POOL_WEIGHT * (1 - rate) + old_votes - record
-    return _Gold(
-        votes, missed, np.stack([wrong, right], axis=1), beta_binomial(votes, wrong, right)
-    )
+    return _Gold(votes, missed, np.stack([wrong, right], axis=1))
 
 
 def counts(one: Evidence) -> tuple[Ints, Ints]:
@@ -253,8 +259,10 @@ def beta_binomial(size: Ints, wrong: Floats, right: Floats) -> Floats:
 
 def _tail(gold: _Gold) -> Floats:
     """[raters] exact probability of as many mistakes or more; NaN without check items."""
-    at_least = np.cumsum(gold.chance[:, ::-1], axis=1)[:, ::-1]
-    tail = np.minimum(at_least[np.arange(len(gold.votes)), gold.missed], 1.0)
+    tail = np.full(len(gold.votes), math.nan)
+    for rows, chance in gold.alike():
+        at_least = np.cumsum(chance[:, ::-1], axis=1)[:, ::-1]
+        tail[rows] = np.minimum(at_least[np.arange(len(rows)), gold.missed[rows]], 1.0)
     return np.where(gold.votes > 0, tail, math.nan)
 
 
@@ -265,12 +273,15 @@ def _joint(peers: _Peers, gold: _Gold) -> Floats:
     step = _log_odds(rate + DESIGN * (1 - 2 * rate)) - _log_odds(rate)
     shift = DESIGN / peers.error
     paired = shift > 0
-    count = np.arange(gold.chance.shape[1])[None, :]
-    short = step[:, None] * (gold.missed[:, None] - count)
-    needed = peers.z[paired, None] + short[paired] / shift[paired, None]
-    reached = (short <= 0).astype(np.float64)
-    reached[paired] = upper(needed)
-    joint = (gold.chance * reached).sum(axis=1)
+    joint = np.zeros(len(gold.votes))
+    for rows, chance in gold.alike():
+        count = np.arange(chance.shape[1])[None, :]
+        short = step[rows, None] * (gold.missed[rows, None] - count)
+        reached = (short <= 0).astype(np.float64)
+        both = paired[rows]
+        needed = short[both] / shift[rows[both], None]
+        reached[both] = upper(peers.z[rows[both], None] + needed)
+        joint[rows] = (chance * reached).sum(axis=1)
     joint[paired] = upper(_quantile(joint[paired]) / INFLATION)
     return np.where(paired | (gold.votes > 0), np.minimum(joint, 1.0), math.nan)
 
@@ -300,8 +311,7 @@ def _flipped(peers: _Peers, gold: _Gold, confidence: float) -> list[Estimate]:
 
 def upper(z: Floats) -> Floats:
     """Probability of a standard normal above z, elementwise; NaN for NaN."""
-    flat = [math.erfc(one / math.sqrt(2)) / 2 for one in z.ravel().tolist()]
-    return np.array(flat, np.float64).reshape(z.shape)
+    return np.asarray(ndtr(-z), np.float64)
 
 
 def _quantile(p: Floats) -> Floats:
