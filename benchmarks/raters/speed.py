@@ -22,10 +22,11 @@ import pandas as pd
 
 from benchmarks.peers.measure import Meter
 from benchmarks.raters.case import Case, Figure, share
-from roundhouse.raters import breakdown, reliability, worth
+from roundhouse.raters import breakdown, collusion, reliability, worth
 
 JOBS: dict[str, Callable[[pd.DataFrame], object]] = {
     "agreement": partial(breakdown.whole, draws=1000, confidence=0.95, seed=1),
+    "collusion": collusion.groups,
     "worth": worth.fit,
     "dawid-skene": partial(reliability.dawid_skene, labels=2, symmetric=True),
 }

@@ -1,50 +1,83 @@
 """Colluding groups: counts against brute force, planted groups, and pools without any."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
-from roundhouse.raters import collusion
+from roundhouse.raters import collusion, meetings
 from roundhouse.simulate.votes import Fault, Pool, draw
 from tests.raters.conftest import Simulate
 
 SMALL = Pool(raters=24, votes=120, gold=0, anchors=0, overlap=0.5)
 
 
-def test_pairs_are_counted_as_by_hand() -> None:
+def square(pairs: meetings.Pairs, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[raters, raters] a value of the cells, 0 where nobody met."""
+    raters = len(pairs.cells.start) - 1
+    whole = np.zeros((raters, raters))
+    whole[pairs.cells.rater, pairs.cells.other] = value
+    return whole
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_grow_as_where_every_pair_of_raters_has_a_cell(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pool = Pool(raters=30, votes=25, gold=0, anchors=0, overlap=0.6)
+    fault = Fault(rng.choice(30, 4, replace=False).tolist(), "collude")
+    _, data = meetings.coded(draw(pool, 1, seed, [fault]).votes)
+    pairs, allowed = meetings.counted(data), rng.random(30) < 0.8
+    expected = collusion._expected(pairs, collusion._loadings(pairs))
+    values = [square(pairs, value) for value in (pairs.size, pairs.equal, expected)]
+    best, members = 0.0, set[int]()
+    groups = [[int(k)] for k in np.flatnonzero(allowed)]
+    scores = list[float]()
+    for step in range(2, 16):
+        tops = []
+        for group in groups:
+            both = [each[np.ix_(group, group)].sum() / 2 + each[group].sum(0) for each in values]
+            ratio = collusion._ratio(*both)
+            ratio[group], ratio[~allowed] = -np.inf, -np.inf
+            group.append(int(ratio.argmax()))
+            tops.append(ratio.max() - collusion._log_choices(int(allowed.sum()), step))
+        scores.append(max(tops))
+        if scores[-1] > best:
+            best, members = scores[-1], set(groups[int(np.argmax(tops))])
+        if len(scores) - 1 - int(np.argmax(scores)) >= collusion._PATIENCE:
+            break
+    found, member = collusion._grown(pairs, expected, allowed)
+    assert found == pytest.approx(best) and set(np.flatnonzero(member)) == members
+
+
+def test_raters_who_never_meet_cost_nothing() -> None:
+    """Two thousand raters with nine votes: a square of them alone would be 32 MB."""
     rng = np.random.default_rng(1)
-    rows = [
-        (item, f"r{rater}", int(rng.choice(3, p=[0.75, 0.15, 0.1])))
-        for item in range(30)
-        for rater in rng.choice(6, int(rng.integers(1, 5)), replace=False)
-    ]
-    votes = pd.DataFrame(rows, columns=["item", "rater", "label"])
-    names, data = collusion._codes(votes)
-    pairs = collusion._counted(data, data.label)
-    size, equal = np.zeros((6, 6)), np.zeros((6, 6))
-    for one, other in itertools.permutations(rows, 2):
-        if one[0] == other[0] and 2 not in (one[2], other[2]):
-            place = names.index(one[1]), names.index(other[1])
-            size[place] += 1
-            equal[place] += one[2] == other[2]
-    assert names == [f"r{k}" for k in range(6)]
-    assert (pairs.size == size).all() and (pairs.equal == equal).all()
-    assert pairs.weight == pytest.approx(size), "one kind of items: all as easy as usual"
+    item = np.repeat(np.arange(6000), 3)
+    names = np.array([f"r{k:04d}" for k in range(2000)])[rng.integers(0, 2000, len(item))]
+    votes = pd.DataFrame({"item": item, "rater": names, "label": rng.integers(0, 2, len(item))})
+    tracemalloc.start()
+    try:
+        collusion.groups(votes, draws=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32e6
 
 
 def test_loadings_recover_what_raters_know(simulate: Simulate) -> None:
     skill = np.random.default_rng(2).uniform(0.55, 0.95, 20)
-    _, data = collusion._codes(simulate(6000, 3, skill, 3).votes)
-    found = collusion._loadings(collusion._counted(data, data.label))
+    _, data = meetings.coded(simulate(6000, 3, skill, 3).votes)
+    found = collusion._loadings(meetings.counted(data))
     assert found + 0.5 == pytest.approx(skill, abs=0.06)
 
 
 def test_who_means_the_opposite_has_a_loading_below_zero(simulate: Simulate) -> None:
     skill = np.append(np.full(15, 0.8), np.full(5, 0.15))
-    _, data = collusion._codes(simulate(2000, 3, skill, 4).votes)
-    found = collusion._loadings(collusion._counted(data, data.label))
+    _, data = meetings.coded(simulate(2000, 3, skill, 4).votes)
+    found = collusion._loadings(meetings.counted(data))
     assert found[:15].mean() == pytest.approx(0.3, abs=0.02)
     assert found[15:].mean() == pytest.approx(-0.35, abs=0.04)
 

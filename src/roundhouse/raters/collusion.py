@@ -14,6 +14,8 @@ items, so evidence is pooled over groups:
 3. the best group's score is compared with the best scores that the same search finds in votes
    drawn from the model without any collusion: a test that holds for all groups looked at.
 
+Only pairs that exist are kept, and of items that a crowd decided only some (`meetings`).
+
 A group with a view of its own (a region, a profession) agrees beyond the model as well. `inside`
 beside `usual` tells them apart as far as data can: people who judge for themselves do not agree
 with each other more than the pool does.
@@ -25,23 +27,27 @@ scan statistics with simulated critical values follow Kulldorff (1997), A spatia
 
 import math
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from roundhouse.raters.meetings import (
+    FLOOR,
+    Bools,
+    Floats,
+    Ints,
+    Pairs,
+    Votes,
+    agreed,
+    coded,
+    counted,
+)
 from roundhouse.raters.pool import tails
-from roundhouse.raters.table import SECOND, latest
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 #: The largest group that is looked for, and the groups of one round at most.
 LARGEST, MOST = 25, 5
-#: Expected agreement stays away from certainty by this much.
-_FLOOR = 0.02
 #: Groups begin at so many raters at most: those of the most conspicuous pairs.
 _SEEDS = 200
 #: Growth ends after so many steps without a better score.
@@ -80,28 +86,6 @@ class Group(NamedTuple):
         return math.isfinite(self.usual) and tails(equal, self.pairs, self.usual)[1] < 0.01
 
 
-class _Votes(NamedTuple):
-    """Decided votes on items that two raters saw, as codes: item, rater, label of each vote, and
-    the two votes of each pair; easy: [votes] sqrt(h) of the item's kind."""
-
-    item: Ints
-    rater: Ints
-    label: Ints
-    easy: Floats
-    one: Ints
-    other: Ints
-    raters: int
-    items: int
-
-
-class _Pairs(NamedTuple):
-    """[raters, raters] symmetric: vote pairs, equal ones, and the sum of h over the pairs."""
-
-    size: Floats
-    equal: Floats
-    weight: Floats
-
-
 def groups(
     votes: pd.DataFrame,
     level: float = 0.01,
@@ -120,11 +104,11 @@ def groups(
         among: raters who may be members; by default everyone. Fewer candidates, a stronger test,
             if they were not chosen for agreeing with each other.
     """
-    names, data = _codes(votes)
+    names, data = coded(votes)
     if data.raters < 3 or not len(data.one):
         return []
     allowed = np.array([among is None or name in among for name in names])
-    pairs = _counted(data, data.label)
+    pairs = counted(data)
     null = _null_scores(data, pairs, allowed, draws, seed)
     found: list[Group] = []
     while len(found) < MOST:
@@ -140,86 +124,14 @@ def groups(
     return found
 
 
-def _codes(votes: pd.DataFrame) -> tuple[list[str], _Votes]:
-    votes = latest(votes[votes["label"] <= SECOND])
-    rater, names = pd.factorize(votes["rater"], sort=True)
-    item = pd.factorize(votes["item"])[0]
-    shared = np.bincount(item)[item] >= 2 if len(item) else np.zeros(0, bool)
-    order = np.argsort(item[shared], kind="stable")
-    kind = _kinds(votes)[shared][order]
-    item, rater = pd.factorize(item[shared][order])[0], rater[shared][order]
-    label = votes["label"].to_numpy(np.int64)[shared][order]
-    one, other = _pairs_of(np.bincount(item))
-    easy = _easy(kind, label, one, other)
-    return [str(name) for name in names], _Votes(
-        item.astype(np.int64), rater.astype(np.int64), label, easy, one, other, len(names),
-        int(item.max()) + 1 if len(item) else 0,
-    )  # fmt: skip
-
-
-def _kinds(votes: pd.DataFrame) -> Ints:
-    """[votes] codes of the kinds of items: check items, anchors, the rest by domain."""
-    parts = pd.DataFrame(index=votes.index)
-    if "gold" in votes:
-        parts["gold"] = votes["gold"] >= 0
-    for name in ("anchor", "domain"):
-        if name in votes:
-            parts[name] = votes[name]
-    if not len(parts.columns):
-        return np.zeros(len(votes), np.int64)
-    return np.asarray(parts.groupby(list(parts.columns)).ngroup(), np.int64)
-
-
-def _pairs_of(count: Ints) -> tuple[Ints, Ints]:
-    """Both votes of each pair of votes on one item; votes are sorted by item, `count` of each."""
-    start = np.concatenate([[0], np.cumsum(count)[:-1]])
-    ones, others = [], []
-    for size in np.unique(count):
-        first = start[count == size][:, None]
-        a, b = np.triu_indices(size, 1)
-        ones.append((first + a).ravel())
-        others.append((first + b).ravel())
-    empty = [np.zeros(0, np.int64)]
-    return (
-        np.concatenate(ones or empty).astype(np.int64),
-        np.concatenate(others or empty).astype(np.int64),
-    )
-
-
-def _easy(kind: Ints, label: Ints, one: Ints, other: Ints) -> Floats:
-    """[votes] sqrt(h): excess agreement of the item's kind over the usual excess, its root."""
-    if not len(one):
-        return np.ones(len(label))
-    equal = (label[one] == label[other]).astype(np.float64)
-    usual = max(float(equal.mean()) - 0.5, _FLOOR)
-    kinds = int(kind.max()) + 1
-    size = np.bincount(kind[one], minlength=kinds)
-    # Ten pairs' worth of the usual agreement: a kind with few pairs is taken to be like the rest.
-    rate = (np.bincount(kind[one], equal, minlength=kinds) + 10 * (usual + 0.5)) / (size + 10)
-    return np.asarray(np.sqrt(np.clip((rate - 0.5) / usual, 0.0, 4.0))[kind], np.float64)
-
-
-def _counted(data: _Votes, label: Ints) -> _Pairs:
-    shape = (data.raters, data.raters)
-    code = data.rater[data.one] * data.raters + data.rater[data.other]
-    equal = (label[data.one] == label[data.other]).astype(np.float64)
-    weight = data.easy[data.one] * data.easy[data.other]
-
-    def summed(value: Floats | None) -> Floats:
-        half = np.bincount(code, value, minlength=data.raters**2).reshape(shape)
-        return np.asarray(half + half.T, np.float64)
-
-    return _Pairs(summed(None), summed(equal), summed(weight))
-
-
-def _apart(pairs: _Pairs, member: Bools) -> _Pairs:
+def _apart(pairs: Pairs, member: Bools) -> Pairs:
     """The pairs without those of a group found: its copying distorts what others are expected."""
-    out = member[:, None] | member[None, :]
-    return _Pairs(*(np.where(out, 0.0, each) for each in pairs))
+    kept = pairs.of(~member, ~member)
+    return Pairs(pairs.cells, *(np.where(kept, each, 0.0) for each in pairs[1:]))
 
 
-def _loadings(pairs: _Pairs, used: Bools | None = None) -> Floats:
-    """[raters] c of each rater, from all agreement or only from that of `used` pairs.
+def _loadings(pairs: Pairs, used: Bools | None = None) -> Floats:
+    """[raters] c of each rater, from all agreement or only from that in `used` cells.
 
     Solves sum_k (equal - size / 2) = 2 c_j sum_k h c_k for each j in turn (damped fixed point).
     A rater who plainly means the opposite has c below 0: what they say counts turned, or everyone
@@ -228,22 +140,30 @@ def _loadings(pairs: _Pairs, used: Bools | None = None) -> Floats:
     excess, size, weight = pairs.equal - pairs.size / 2, pairs.size, pairs.weight
     if used is not None:
         excess, size, weight = (np.where(used, each, 0.0) for each in (excess, size, weight))
-    sign = np.where(excess.sum(axis=1) < -_OPPOSITE * np.sqrt(size.sum(axis=1)) / 2, -1.0, 1.0)
-    total = (excess * np.outer(sign, sign)).sum(axis=1)
-    start = math.sqrt(max(float(total.sum()) / max(2 * float(weight.sum()), 1e-9), 1e-4))
-    c = np.full(len(total), start)
+    rater, other, start, _ = pairs.cells
+    raters = len(start) - 1
+
+    def summed(value: Floats) -> Floats:
+        return np.bincount(rater, value, minlength=raters).astype(np.float64)
+
+    opposite = summed(excess) < -_OPPOSITE * np.sqrt(summed(size)) / 2
+    sign = np.where(opposite, -1.0, 1.0)
+    total = summed(excess * sign[rater] * sign[other])
+    first = math.sqrt(max(float(total.sum()) / max(2 * float(weight.sum()), 1e-9), 1e-4))
+    c = np.full(raters, first)
+    table = csr_array((2 * weight, other, start), shape=(raters, raters))
     for _ in range(15):
-        c = (c + np.clip(total / np.maximum(2 * weight @ c, 1e-9), 0.0, 0.5)) / 2
+        c = (c + np.clip(total / np.maximum(table @ c, 1e-9), 0.0, 0.5)) / 2
     return np.asarray(sign * c, np.float64)
 
 
-def _expected(pairs: _Pairs, c: Floats) -> Floats:
-    """[raters, raters] equal pairs that the loadings explain."""
-    mean = pairs.size / 2 + 2 * np.outer(c, c) * pairs.weight
-    return np.clip(mean, 0.0, pairs.size * (1 - _FLOOR))
+def _expected(pairs: Pairs, c: Floats) -> Floats:
+    """[cells] equal pairs that the loadings explain."""
+    product = c[pairs.cells.rater] * c[pairs.cells.other]
+    return np.clip(pairs.size / 2 + 2 * product * pairs.weight, 0.0, pairs.size * (1 - FLOOR))
 
 
-def _null_scores(data: _Votes, pairs: _Pairs, allowed: Bools, draws: int, seed: int) -> Floats:
+def _null_scores(data: Votes, pairs: Pairs, allowed: Bools, draws: int, seed: int) -> Floats:
     """[draws] best scores of the search in votes from the model without collusion."""
     rng = np.random.default_rng(seed)
     right = np.clip(0.5 + _loadings(pairs)[data.rater] * data.easy, 0.0, 1.0)
@@ -251,11 +171,11 @@ def _null_scores(data: _Votes, pairs: _Pairs, allowed: Bools, draws: int, seed: 
     for k in range(draws):
         # By symmetry the truth may be label 0 everywhere.
         label = (rng.random(len(right)) >= right).astype(np.int64)
-        scores[k] = _search(_counted(data, label), allowed)[0]
+        scores[k] = _search(pairs._replace(equal=agreed(data, label)), allowed)[0]
     return scores
 
 
-def _search(pairs: _Pairs, allowed: Bools) -> tuple[float, Bools]:
+def _search(pairs: Pairs, allowed: Bools) -> tuple[float, Bools]:
     """Best score of a group among the allowed raters, and the group; none: score 0."""
     nobody = np.zeros(len(allowed), bool)
     if allowed.sum() < 2:
@@ -263,37 +183,24 @@ def _search(pairs: _Pairs, allowed: Bools) -> tuple[float, Bools]:
     best, member = _grown(pairs, _expected(pairs, _loadings(pairs)), allowed)
     # Again with loadings from outside the group found: those inside hold the copying.
     if member.any():
-        used = ~np.outer(member, member)
+        used = ~pairs.of(member, member)
         again = _grown(pairs, _expected(pairs, _loadings(pairs, used)), allowed)
         best, member = max(again, (best, member), key=lambda pair: pair[0])
     return best, member
 
 
-def _grown(pairs: _Pairs, expected: Floats, allowed: Bools) -> tuple[float, Bools]:
+def _grown(pairs: Pairs, expected: Floats, allowed: Bools) -> tuple[float, Bools]:
     """Grows groups from the seeds, one rater a step in all of them, and keeps the best prefix."""
-    seeds = _seeds(pairs, expected, allowed)
-    rows = np.arange(len(seeds))
-    member = np.zeros((len(seeds), len(allowed)), bool)
-    member[rows, seeds] = True
-    size, equal, mean = pairs.size[seeds], pairs.equal[seeds], expected[seeds]
-    total = np.zeros((len(seeds), 3))
+    groups = _Growing(pairs, expected, allowed, _seeds(pairs, expected, allowed))
     best, kept = 0.0, np.zeros(len(allowed), bool)
     peak, peaked = -math.inf, 2
     count = int(allowed.sum())
     # More than half of all raters are no group: they are the pool.
     for step in range(2, min(LARGEST, count, max(2, len(allowed) // 2)) + 1):
-        ratio = _ratio(
-            total[:, :1] + size, total[:, 1:2] + equal, total[:, 2:] + mean
-        )  # [seeds, raters]
-        ratio[member | ~allowed] = -np.inf
-        new = ratio.argmax(axis=1)
-        total += np.stack([size[rows, new], equal[rows, new], mean[rows, new]], axis=1)
-        member[rows, new] = True
-        size, equal, mean = size + pairs.size[new], equal + pairs.equal[new], mean + expected[new]
-        score = ratio[rows, new] - _log_choices(count, step)
+        score = groups.grow() - _log_choices(count, step)
         top = int(score.argmax())
         if score[top] > best:
-            best, kept = float(score[top]), member[top].copy()
+            best, kept = float(score[top]), groups.member[top].copy()
         if score[top] > peak:
             peak, peaked = float(score[top]), step
         elif step - peaked >= _PATIENCE:
@@ -301,18 +208,85 @@ def _grown(pairs: _Pairs, expected: Floats, allowed: Bools) -> tuple[float, Bool
     return best, kept
 
 
-def _seeds(pairs: _Pairs, expected: Floats, allowed: Bools) -> Ints:
+class _Growing:
+    """Groups that grow, each from its seed.
+
+    Only candidates who met a member are looked at, one by one. The others would all leave the
+    likelihood ratio as it is: the first of them stands for all.
+
+    member: [groups, raters]; who, rater: [near] the group and its candidate; told: [3, near] size,
+    equal and expected pairs of the candidate with all members; total: [3, groups] of the members
+    with each other; place: [groups, raters] where in `near` a candidate stands, or -1.
+    """
+
+    def __init__(self, pairs: Pairs, expected: Floats, allowed: Bools, seeds: Ints) -> None:
+        self.cells, self.allowed = pairs.cells, allowed
+        self.values = np.stack([pairs.size, pairs.equal, expected])
+        self.groups = np.arange(len(seeds))
+        self.member = np.zeros((len(seeds), len(allowed)), bool)
+        self.place = np.full(self.member.shape, -1, np.int32)
+        self.who, self.rater = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self.told, self.total = np.zeros((3, 0)), np.zeros((3, len(seeds)))
+        self._join(seeds)
+
+    def grow(self) -> Floats:
+        """[groups] the likelihood ratio with the best candidate, who joins."""
+        who = self.who
+        ratio = _ratio(*(self.total[:, who] + self.told))
+        ratio[self.member[who, self.rater] | ~self.allowed[self.rater]] = -np.inf
+        best = np.full(len(self.groups), -np.inf)
+        np.maximum.at(best, who, ratio)
+        # Of equals the first.
+        new = np.full(len(self.groups), len(self.allowed))
+        top = ratio == best[who]
+        np.minimum.at(new, who[top], self.rater[top])
+        self._strangers(best, new)
+        place = self.place[self.groups, new]
+        met = place >= 0
+        self.total[:, met] += self.told[:, place[met]]
+        self._join(new)
+        return best
+
+    def _strangers(self, best: Floats, new: Ints) -> None:
+        """Puts a candidate who met no member where nobody who did is better."""
+        alone = _ratio(*self.total)
+        rows = np.flatnonzero(alone >= best)
+        free = (self.place[rows] < 0) & ~self.member[rows] & self.allowed
+        first = np.where(free.any(axis=1), free.argmax(axis=1), len(self.allowed))
+        better = (first < new[rows]) | ((alone > best)[rows] & (first < len(self.allowed)))
+        best[rows[better]], new[rows[better]] = alone[rows[better]], first[better]
+
+    def _join(self, new: Ints) -> None:
+        """Takes one rater into each group, with everyone whom they met."""
+        self.member[self.groups, new] = True
+        start, end = self.cells.start[new], self.cells.start[new + 1]
+        who = np.repeat(self.groups, end - start)
+        cell = np.arange(len(who)) + np.repeat(end - np.cumsum(end - start), end - start)
+        rater = self.cells.other[cell]
+        place = self.place[who, rater]
+        met = place >= 0
+        self.told[:, place[met]] += self.values[:, cell[met]]
+        who, rater, cell = who[~met], rater[~met], cell[~met]
+        self.place[who, rater] = np.arange(len(self.who), len(self.who) + len(who))
+        self.who, self.rater = np.append(self.who, who), np.append(self.rater, rater)
+        self.told = np.concatenate([self.told, self.values[:, cell]], axis=1)
+
+
+def _seeds(pairs: Pairs, expected: Floats, allowed: Bools) -> Ints:
     free = np.flatnonzero(allowed)
     if len(free) <= _SEEDS:
         return free
-    ratio = _ratio(pairs.size, pairs.equal, expected)[np.ix_(free, free)].max(axis=1)
-    return free[np.argsort(-ratio, kind="stable")[:_SEEDS]]
+    ratio = np.zeros(len(allowed))
+    both = pairs.of(allowed, allowed)
+    each = _ratio(pairs.size[both], pairs.equal[both], expected[both])
+    np.maximum.at(ratio, pairs.cells.rater[both], each)
+    return free[np.argsort(-ratio[free], kind="stable")[:_SEEDS]]
 
 
 def _ratio(size: Floats, equal: Floats, mean: Floats) -> Floats:
     """Log-likelihood ratio of `equal` of `size` against the share expected; 0 where not above."""
     some = np.maximum(size, 1e-9)
-    share, base = equal / some, np.clip(mean / some, _FLOOR, 1 - _FLOOR)
+    share, base = equal / some, np.clip(mean / some, FLOOR, 1 - FLOOR)
     with np.errstate(divide="ignore", invalid="ignore"):
         hit = np.where(share > 0, share * np.log(share / base), 0.0)
         miss = np.where(share < 1, (1 - share) * np.log((1 - share) / (1 - base)), 0.0)
@@ -324,34 +298,35 @@ def _log_choices(count: int, size: int) -> float:
     return math.lgamma(count + 1) - math.lgamma(size + 1) - math.lgamma(count - size + 1)
 
 
-def _confirmed(pairs: _Pairs, member: Bools, candidates: int) -> Bools:
+def _confirmed(pairs: Pairs, member: Bools, candidates: int) -> Bools:
     """[raters] members who agree with the rest of the group significantly, beyond the expected.
 
     A growing group takes in a bystander now and then; each must pass on their own, at 0.05 over the
     number of candidates.
     """
-    expected = _expected(pairs, _loadings(pairs, ~np.outer(member, member)))
+    inside = pairs.of(member, member)
+    expected = _expected(pairs, _loadings(pairs, ~inside))
+    size, equal, mean = (
+        np.bincount(pairs.cells.rater[inside], value[inside], minlength=len(member))
+        for value in (pairs.size, pairs.equal, expected)
+    )
+    base = np.clip(mean / np.maximum(size, 1.0), FLOOR, 1 - FLOOR)
     kept = member.copy()
     for k in np.flatnonzero(member):
-        rest = member.copy()
-        rest[k] = False
-        size, equal = pairs.size[k, rest].sum(), pairs.equal[k, rest].sum()
-        base = float(np.clip(expected[k, rest].sum() / max(size, 1.0), _FLOOR, 1 - _FLOOR))
-        kept[k] = tails(int(equal), int(size), base)[1] < 0.05 / candidates
+        kept[k] = tails(int(equal[k]), int(size[k]), float(base[k]))[1] < 0.05 / candidates
     return kept
 
 
-def _group(names: list[str], pairs: _Pairs, member: Bools, score: float, p: float) -> Group:
-    expected = _expected(pairs, _loadings(pairs, ~np.outer(member, member)))
-    inside, outside = np.ix_(member, member), np.ix_(member, ~member)
-    rest = np.ix_(~member, ~member)
+def _group(names: list[str], pairs: Pairs, member: Bools, score: float, p: float) -> Group:
+    inside, outside = pairs.of(member, member), pairs.of(member, ~member)
+    expected = _expected(pairs, _loadings(pairs, ~inside))
 
-    def share(where: tuple[NDArray[Any], ...], value: Floats) -> float:
+    def share(where: Bools, value: Floats) -> float:
         size = float(pairs.size[where].sum())
         return float(value[where].sum()) / size if size else math.nan
 
     return Group(
         [names[k] for k in np.flatnonzero(member)], int(pairs.size[inside].sum() / 2),
         share(inside, pairs.equal), share(inside, expected), share(outside, pairs.equal),
-        share(rest, pairs.equal), score, p,
+        share(pairs.of(~member, ~member), pairs.equal), score, p,
     )  # fmt: skip
