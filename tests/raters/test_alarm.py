@@ -42,6 +42,9 @@ def test_without_anchors_a_sure_and_large_fall_alarms(rater_settings: RaterSetti
     assert "only 4 of 20 items came back" in one.message and "0.90 before" in one.message
     assert alarm.judge_pool(fall, blocking, ()).state == "block"
     assert alarm.judge_pool(fall, blocking, (AGREEMENT_DROP,)).state == "warn"
+    enough = CHANGES["cannot tell"]._replace(anchors=90)
+    told = alarm.judge_pool(found(FALL, enough), rater_settings, ()).message
+    assert "came back" not in told and "on other items too few votes of two raters meet" in told
     for calm in (CALM, Estimate(-0.2, -0.5, 0.1), Estimate(0.2, 0.1, 0.3), UNKNOWN):
         one = alarm.judge_pool(found(calm, CHANGES["cannot tell"]), blocking, ())
         assert (one.state, one.message) == ("ok", "")

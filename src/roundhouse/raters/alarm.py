@@ -181,11 +181,13 @@ def _because(cause: Cause, found: Compared) -> str:
 
 
 def _untold(found: Compared) -> str:
-    came = f"only {found.pool.anchors} of {LEAST} items" if found.pool.anchors else "no item"
-    text = (
-        f"changed raters or harder items, it cannot be told which: {came} came back (let each "
-        f"rater vote on {AGAIN} anchors again in every round)"
-    )
+    back = found.pool.anchors
+    if back >= LEAST:
+        why = "on other items too few votes of two raters meet, or they agree hardly above chance"
+    else:
+        came = f"only {back} of {LEAST} items" if back else "no item"
+        why = f"{came} came back (let each rater vote on {AGAIN} anchors again in every round)"
+    text = f"changed raters or harder items, it cannot be told which: {why}"
     if all(map(math.isfinite, found.gold)):
         old, new = found.gold
         text += f"; {new:.2f} of the answers to check items are right, {old:.2f} before"
