@@ -409,7 +409,7 @@ DECIDING = (
     Mutant(
         "weights that are no numbers load", "weights.py", "(data & bits) == bits",
         "(data & bits) == -1",
-        "tests/test_model_folder.py::test_one_weight_that_is_not_finite_is_found",
+        "tests/test_weights.py::test_one_weight_that_is_not_finite_is_found",
     ),
     Mutant(
         "code of a model's own", "model_folder.py", '_ASKS = ("auto_map", ', '_ASKS = (',
